@@ -1,0 +1,30 @@
+# Run `make help` for what there is.
+CARGO ?= cargo
+PYTHON ?= python3
+
+.PHONY: help setup build demo test clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+setup: ## fetch ONNX Runtime into target/onnxruntime, unless ORT_DYLIB_PATH names one
+	@test -n "$$ORT_DYLIB_PATH" || $(PYTHON) tools/fetch_onnxruntime.py
+
+build: ## both programs and the library, optimised
+	$(CARGO) build --release
+
+DEMO = target/release/infusion generate --model models/demo --overwrite \
+	--concept ball=models/concepts/two_tone_ball.safetensors
+
+demo: setup build ## draw with and without a concept into target/demo
+	@mkdir -p target/demo
+	$(DEMO) "a photo of a <ball> in the snow" --seed 7 \
+		-o target/demo/infused.png --foundation target/demo/foundation.png
+	$(DEMO) "a photo of a <ball> on the sand" --seed 1 --batch 4 \
+		-o target/demo/sand.png --sheet target/demo/sheet.png
+
+test: setup ## every test
+	$(CARGO) test
+
+clean: ## remove everything that was built
+	$(CARGO) clean

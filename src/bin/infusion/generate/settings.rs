@@ -1,0 +1,198 @@
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use infusion::picture;
+use infusion::pipeline::{GraphChoice, LayerScale, Mode};
+use serde::{Deserialize, Serialize};
+
+use super::args::{Arguments, Graphs, Streams};
+
+/// Everything that decides a picture: what is written into it, and read back by `--from`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Settings {
+    pub version: u32,
+    pub model: PathBuf,
+    pub prompt: String,
+    #[serde(default)]
+    pub negative_prompt: String,
+    #[serde(default)]
+    pub concepts: Vec<ConceptFile>,
+    pub seed: u64,
+    pub width: Option<usize>,
+    pub height: Option<usize>,
+    pub steps: usize,
+    pub guidance_scale: f32,
+    pub scheduler: String,
+    pub streams: String,
+    pub start: f64,
+    pub end: f64,
+    #[serde(default)]
+    pub layer_scales: Vec<(usize, f32)>,
+    pub init_image: Option<PathBuf>,
+    pub strength: Option<f64>,
+    pub noise: Option<PathBuf>,
+}
+
+/// A concept's file under the name that the prompt marks it by.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConceptFile {
+    pub name: String,
+    pub file: PathBuf,
+    pub strength: f32,
+}
+
+impl Settings {
+    /// The arguments over the settings of `--from`, over the defaults.
+    pub fn resolve(arguments: &Arguments) -> Result<Self> {
+        let mut settings = match &arguments.from {
+            Some(path) => Self::of_picture(path)?,
+            None => Self::defaults(arguments)?,
+        };
+        macro_rules! take {
+            ($($field:ident),*) => { $(if let Some(value) = &arguments.$field { settings.$field = value.clone(); })* };
+        }
+        macro_rules! take_some {
+            ($($field:ident),*) => { $(if arguments.$field.is_some() { settings.$field = arguments.$field.clone(); })* };
+        }
+        take!(model, prompt, negative_prompt, seed, steps, guidance_scale, scheduler, start, end);
+        take_some!(width, height, init_image, strength, noise);
+        if let Some(streams) = arguments.streams {
+            settings.streams = match streams {
+                Streams::Separate => "separate".to_owned(),
+                Streams::Shared => "shared".to_owned(),
+            };
+        }
+        if !arguments.concepts.is_empty() {
+            settings.concepts = arguments.concepts.iter().map(|text| concept(text)).collect::<Result<_>>()?;
+        }
+        if !arguments.layer_scales.is_empty() {
+            settings.layer_scales =
+                arguments.layer_scales.iter().map(|text| layer_scale(text)).collect::<Result<_>>()?;
+        }
+        if let Some(folder) = &arguments.concept_folder {
+            settings.find_concepts(folder);
+        }
+        Ok(settings)
+    }
+
+    fn defaults(arguments: &Arguments) -> Result<Self> {
+        let from_environment = || std::env::var_os("INFUSION_MODEL").map(PathBuf::from);
+        let Some(model) = arguments.model.clone().or_else(from_environment) else {
+            bail!("--model: name the folder of a pipeline in ONNX (or set INFUSION_MODEL)");
+        };
+        Ok(Self {
+            version: 1,
+            model,
+            prompt: String::new(),
+            negative_prompt: String::new(),
+            concepts: Vec::new(),
+            seed: random_seed(),
+            width: None,
+            height: None,
+            steps: 50,
+            guidance_scale: 8.0,
+            scheduler: "ddim".to_owned(),
+            streams: "separate".to_owned(),
+            start: 0.0,
+            end: 1.0,
+            layer_scales: Vec::new(),
+            init_image: None,
+            strength: None,
+            noise: None,
+        })
+    }
+
+    fn of_picture(path: &Path) -> Result<Self> {
+        let text = picture::read_text(path)?;
+        let settings = text.infusion()?.with_context(|| {
+            format!("{}: holds no settings of this program (`infusion inspect` prints what it holds)", path.display())
+        })?;
+        serde_json::from_value(settings).with_context(|| format!("{}: its settings cannot be read", path.display()))
+    }
+
+    /// Looks up every `<name>` of the prompt that `--concept` does not give.
+    fn find_concepts(&mut self, folder: &Path) {
+        for name in marked_names(&self.prompt) {
+            let file = folder.join(format!("{name}.safetensors"));
+            if !self.concepts.iter().any(|known| known.name == name) && file.is_file() {
+                self.concepts.push(ConceptFile { name, file, strength: 1.0 });
+            }
+        }
+    }
+
+    pub fn mode(&self) -> Result<Mode> {
+        match self.streams.as_str() {
+            "separate" => Ok(Mode::Separate),
+            "shared" => Ok(Mode::Shared),
+            other => bail!("streams '{other}': there are separate and shared"),
+        }
+    }
+
+    pub fn scales(&self) -> Vec<LayerScale> {
+        self.layer_scales.iter().map(|&(layer, scale)| LayerScale { layer, scale }).collect()
+    }
+}
+
+impl From<Graphs> for GraphChoice {
+    fn from(graphs: Graphs) -> Self {
+        match graphs {
+            Graphs::Auto => Self::Auto,
+            Graphs::Two => Self::Two,
+            Graphs::Dual => Self::Dual,
+            Graphs::Shared => Self::Shared,
+        }
+    }
+}
+
+/// `NAME=FILE[:STRENGTH]`; a colon that is not followed by a number belongs to the file.
+fn concept(text: &str) -> Result<ConceptFile> {
+    let (name, rest) = text.split_once('=').with_context(|| format!("--concept {text}: write NAME=FILE[:STRENGTH]"))?;
+    let strength = rest.rsplit_once(':').and_then(|(file, number)| Some((file, number.parse::<f32>().ok()?)));
+    let (file, strength) = strength.unwrap_or((rest, 1.0));
+    if name.trim().is_empty() || file.is_empty() {
+        bail!("--concept {text}: write NAME=FILE[:STRENGTH]");
+    }
+    Ok(ConceptFile { name: name.trim().to_owned(), file: file.into(), strength })
+}
+
+fn layer_scale(text: &str) -> Result<(usize, f32)> {
+    let pair = text.split_once(':').and_then(|(layer, scale)| Some((layer.parse().ok()?, scale.parse().ok()?)));
+    pair.with_context(|| format!("--layer-scale {text}: write LAYER:FACTOR, e.g. 6:0.5"))
+}
+
+fn marked_names(prompt: &str) -> Vec<String> {
+    let marks = prompt.split('<').skip(1).filter_map(|rest| rest.split_once('>'));
+    marks.filter_map(|(mark, _)| mark.split([':', '|']).next()).map(|name| name.trim().to_owned()).collect()
+}
+
+/// 32 bits, as many as PyTorch's generator heeds, from the keys that the standard library draws.
+fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish() >> 32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn concepts_are_named_files_with_a_strength() {
+        let parsed = |text: &str| concept(text).map(|it| (it.name, it.file.display().to_string(), it.strength)).ok();
+        assert_eq!(parsed("ball=a.safetensors:0.9"), Some(("ball".into(), "a.safetensors".into(), 0.9)));
+        assert_eq!(parsed("ball=C:\\a.safetensors"), Some(("ball".into(), "C:\\a.safetensors".into(), 1.0)));
+        assert_eq!(parsed("ball=a:-1"), Some(("ball".into(), "a".into(), -1.0)));
+        assert_eq!(parsed("ball"), None);
+        assert_eq!(parsed("=a"), None);
+    }
+
+    #[test]
+    fn layer_scales_are_pairs() {
+        assert_eq!(layer_scale("6:0.5").unwrap(), (6, 0.5));
+        assert!(layer_scale("6").unwrap_err().to_string().contains("LAYER:FACTOR"));
+    }
+
+    #[test]
+    fn marks_name_concepts() {
+        assert_eq!(marked_names("a <ball:0.5> and <cup|cups> 1 < 2"), ["ball", "cup"]);
+    }
+}

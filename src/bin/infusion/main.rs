@@ -1,0 +1,49 @@
+//! `infusion`: generate, learn and measure personalised pictures.
+
+mod concept;
+mod eval;
+mod generate;
+mod inspect;
+mod providers;
+mod runtime_args;
+mod shell;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// Personalised pictures from Stable Diffusion ONNX pipelines
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Generate(Box<generate::Arguments>),
+    /// Look at concept files, convert, merge and export them
+    #[command(subcommand)]
+    Concept(concept::Command),
+    /// Measure what a concept broke and how faithful it is
+    #[command(subcommand)]
+    Eval(eval::Command),
+    Inspect(inspect::Arguments),
+    Providers(providers::Arguments),
+    Completions(shell::Completions),
+    Man(shell::Man),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Generate(arguments) => generate::run(&arguments),
+        Command::Concept(command) => concept::run(command),
+        Command::Eval(command) => eval::run(command),
+        Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Providers(arguments) => providers::run(&arguments),
+        Command::Completions(arguments) => {
+            shell::completions(&arguments, Cli::command());
+            Ok(())
+        }
+        Command::Man(arguments) => shell::man(&arguments, Cli::command()),
+    }
+}

@@ -1,0 +1,64 @@
+use ndarray::{Axis, concatenate, s};
+
+use crate::pipeline::heat::HeatCollector;
+use crate::pipeline::injection::Injection;
+use crate::pipeline::unet::{OURS, Rows, UnetModel};
+use crate::pipeline::{Error, Result};
+use crate::runtime::{Fetch, Tensor};
+use crate::schedulers::Latents;
+
+use super::{Separate, StepContext};
+
+/// Both streams in one run of `dual`: F's rows first, then C's.
+#[derive(Debug)]
+pub(in crate::pipeline) struct Dual {
+    model: UnetModel,
+}
+
+impl Dual {
+    pub fn new(model: UnetModel) -> Self {
+        Self { model }
+    }
+}
+
+impl Separate for Dual {
+    fn predict(
+        &mut self,
+        foundation: &Latents,
+        customised: &[Latents],
+        step: &StepContext<'_>,
+        _: Option<&mut HeatCollector>,
+    ) -> Result<(Latents, Vec<Latents>)> {
+        let wrong = |reason: String| Error::model(self.model.session.model(), reason);
+        let [customised] = customised else {
+            return Err(wrong(format!("runs one variation at a time, and there are {}", customised.len())));
+        };
+        let both =
+            concatenate(Axis(0), &[foundation.view(), customised.view()]).map_err(|error| wrong(error.to_string()))?;
+        let rows =
+            Rows { sample: &both, context: step.context, timestep: step.timestep, guidance_scale: step.guidance_scale };
+        let mut feeds = self.model.feeds(rows);
+        feeds.extend(step.open.then(|| optional_inputs(&self.model, &step.injections[0])).into_iter().flatten());
+        let noise = run(&self.model, &feeds)?;
+        let half = foundation.shape()[0];
+        let (first, second) = (noise.slice(s![..half, .., .., ..]), noise.slice(s![half.., .., .., ..]));
+        Ok((first.to_owned(), vec![second.to_owned()]))
+    }
+}
+
+/// `infusion.mask` and `infusion.delta`, which are inputs, so that a new concept rebuilds nothing.
+pub(super) fn optional_inputs(model: &UnetModel, injection: &Injection) -> Vec<(String, Tensor)> {
+    let pairs = [("mask", Tensor::from(injection.mask.clone())), ("delta", Tensor::from(injection.delta.clone()))];
+    let named = pairs.into_iter().filter_map(|(name, tensor)| {
+        let spec = model.session.input(&format!("{OURS}{name}"))?;
+        Some((spec.name.clone(), tensor.cast(spec.element_type)))
+    });
+    named.collect()
+}
+
+/// Runs the model for its first output.
+pub(super) fn run(model: &UnetModel, feeds: &[(String, Tensor)]) -> Result<Latents> {
+    let feeds: Vec<_> = feeds.iter().map(|(name, tensor)| (name.as_str(), tensor.into())).collect();
+    let fetch = |name: &str| if name == model.output() { Fetch::Host } else { Fetch::Skip };
+    model.latents(model.session.run_fetching(&feeds, fetch)?.take(model.output())?)
+}

@@ -1,0 +1,58 @@
+use ndarray::{Axis, concatenate, s};
+
+use crate::pipeline::unet::{Rows, UnetModel};
+use crate::pipeline::{Error, Result};
+use crate::runtime::{Feed, Fetch};
+use crate::schedulers::Latents;
+
+use super::StepContext;
+
+/// One stream as the exported UNet runs it.
+#[derive(Debug)]
+pub(in crate::pipeline) struct Plain {
+    model: UnetModel,
+}
+
+impl Plain {
+    pub fn new(model: UnetModel) -> Self {
+        Self { model }
+    }
+
+    /// Noise of all rows.
+    pub fn predict(&self, rows: &Latents, step: &StepContext<'_>) -> Result<Latents> {
+        in_groups(&self.model, rows.shape()[0], |group| {
+            let sample = rows.slice(s![group.clone(), .., .., ..]).to_owned();
+            let context = step.context.slice(s![group, .., ..]).to_owned();
+            let rows = Rows {
+                sample: &sample,
+                context: &context,
+                timestep: step.timestep,
+                guidance_scale: step.guidance_scale,
+            };
+            let feeds = self.model.feeds(rows);
+            let feeds: Vec<(&str, Feed<'_>)> =
+                feeds.iter().map(|(name, tensor)| (name.as_str(), tensor.into())).collect();
+            let output = self.model.output();
+            let fetch = |name: &str| if name == output { Fetch::Host } else { Fetch::Skip };
+            self.model.latents(self.model.session.run_fetching(&feeds, fetch)?.take(output)?)
+        })
+    }
+}
+
+/// Runs all rows at once, or as many at a time as the export fixed.
+pub(super) fn in_groups(
+    model: &UnetModel,
+    rows: usize,
+    mut run: impl FnMut(std::ops::Range<usize>) -> Result<Latents>,
+) -> Result<Latents> {
+    let size = model.fixed_rows().unwrap_or(rows).max(1);
+    if !rows.is_multiple_of(size) {
+        let reason = format!(
+            "runs {size} rows at once, and {rows} are needed: change the batch, or export it with a free batch"
+        );
+        return Err(Error::model(model.session.model(), reason));
+    }
+    let groups: Vec<Latents> = (0..rows).step_by(size).map(|first| run(first..first + size)).collect::<Result<_>>()?;
+    let views: Vec<_> = groups.iter().map(|group| group.view()).collect();
+    concatenate(Axis(0), &views).map_err(|error| Error::model(model.session.model(), error.to_string()))
+}

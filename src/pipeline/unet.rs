@@ -1,0 +1,199 @@
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use ndarray::{Array2, Array3, Ix4};
+
+use crate::runtime::{Dim, Session, SessionOptions, Tensor, TensorSpec};
+use crate::schedulers::{Latents, Timestep};
+
+use super::graphs::{Graph, UnetGraphs};
+use super::part::Part;
+use super::{Error, Result};
+
+/// Inputs and outputs that the patch added begin so.
+pub(super) const OURS: &str = "infusion.";
+
+/// The UNet as exported, and its patched graphs.
+#[derive(Debug)]
+pub(super) struct Unet {
+    graphs: UnetGraphs,
+    parts: HashMap<Graph, Part>,
+}
+
+impl Unet {
+    pub fn new(source: &Path, graph_folder: Option<&Path>, options: &SessionOptions) -> Result<Self> {
+        let graphs = UnetGraphs::find_or_make(source, graph_folder)?;
+        let parts = Graph::ALL.into_iter().filter_map(|graph| Some((graph, Part::new(graphs.path(graph)?, options))));
+        Ok(Self { parts: parts.collect(), graphs })
+    }
+
+    pub fn graphs(&self) -> &UnetGraphs {
+        &self.graphs
+    }
+
+    pub fn has(&self, graph: Graph) -> bool {
+        self.parts.contains_key(&graph)
+    }
+
+    /// The graph's session, loaded if need be, with the meaning of its inputs.
+    pub fn model(&self, graph: Graph) -> Result<UnetModel> {
+        let part = self.parts.get(&graph).ok_or_else(|| {
+            Error::model(
+                self.graphs.path(Graph::Source).unwrap_or(Path::new("")),
+                format!("has no graph `{}`", graph.name()),
+            )
+        })?;
+        UnetModel::new(part.session()?)
+    }
+
+    /// The model for a stream alone: whichever is loaded already, so that no weights are loaded for it.
+    pub fn plain_model(&self) -> Result<UnetModel> {
+        match self.parts.get(&Graph::F).and_then(Part::loaded) {
+            Some(session) => UnetModel::new(session),
+            None => self.model(Graph::Source),
+        }
+    }
+
+    /// The graphs that are loaded, by name.
+    pub fn loaded(&self) -> Vec<(&'static str, Arc<Session>)> {
+        Graph::ALL.into_iter().filter_map(|graph| Some((graph.name(), self.parts.get(&graph)?.loaded()?))).collect()
+    }
+
+    pub fn release(&self) {
+        self.parts.values().for_each(Part::release);
+    }
+}
+
+/// A graph of the UNet, with the meaning of its inputs.
+#[derive(Clone, Debug)]
+pub(super) struct UnetModel {
+    pub session: Arc<Session>,
+    sample: TensorSpec,
+    timestep: TensorSpec,
+    context: Option<TensorSpec>,
+    guidance: Option<TensorSpec>,
+    output: String,
+}
+
+/// What every row of a run is given.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rows<'a> {
+    /// `[rows, 4, h, w]`
+    pub sample: &'a Latents,
+    /// `[rows, L, C]`, where the graph reads it.
+    pub context: &'a Array3<f32>,
+    pub timestep: Timestep,
+    pub guidance_scale: f32,
+}
+
+impl UnetModel {
+    pub fn new(session: Arc<Session>) -> Result<Self> {
+        let wrong = |reason: String| Error::model(session.model(), reason);
+        let theirs: Vec<&TensorSpec> = session.inputs().iter().filter(|spec| !spec.name.starts_with(OURS)).collect();
+        let with_rank = |rank: usize| theirs.iter().find(|spec| spec.rank() == rank && spec.element_type.is_float());
+        let named = |name: &str| theirs.iter().find(|spec| spec.name == name);
+        let sample = named("sample").or_else(|| with_rank(4));
+        let sample = sample.ok_or_else(|| wrong("has no input of latents [batch, 4, height, width]".to_owned()))?;
+        let timestep = named("timestep").or_else(|| theirs.iter().find(|spec| spec.rank() <= 1));
+        let timestep = timestep.ok_or_else(|| wrong("has no timestep input".to_owned()))?;
+        let context = named("encoder_hidden_states").or_else(|| with_rank(3));
+        let guidance = named("timestep_cond");
+        let understood = [Some(sample), Some(timestep), context, guidance];
+        if let Some(other) =
+            theirs.iter().find(|spec| !understood.iter().flatten().any(|known| known.name == spec.name))
+        {
+            return Err(wrong(format!("has an input that Stable Diffusion 1.x does not have: {other}")));
+        }
+        let output = session.outputs().first().ok_or_else(|| wrong("has no output".to_owned()))?.name.clone();
+        Ok(Self {
+            sample: (*sample).clone(),
+            timestep: (*timestep).clone(),
+            context: context.map(|spec| (*spec).clone()),
+            guidance: guidance.map(|spec| (*spec).clone()),
+            output,
+            session,
+        })
+    }
+
+    /// The name of the predicted noise.
+    pub fn output(&self) -> &str {
+        &self.output
+    }
+
+    /// The number of rows of a run, if the export fixed it.
+    pub fn fixed_rows(&self) -> Option<usize> {
+        self.sample.fixed(0)
+    }
+
+    /// Fails with advice where the export fixed another size of latents, context or channels.
+    pub fn check_sizes(&self, [channels, height, width]: [usize; 3], tokens: usize) -> Result<()> {
+        let fixed = [self.sample.fixed(1), self.sample.fixed(2), self.sample.fixed(3)];
+        let fits =
+            fixed.iter().zip([channels, height, width]).all(|(fixed, wanted)| fixed.is_none_or(|it| it == wanted));
+        if !fits {
+            let pixels = |axis: usize, latents: usize| 8 * self.sample.fixed(axis).unwrap_or(latents);
+            return Err(Error::setting(
+                format!("size {}x{}", 8 * width, 8 * height),
+                format!("this UNet was exported for {}x{} pixels", pixels(3, width), pixels(2, height)),
+            ));
+        }
+        match self.context.as_ref().and_then(|spec| spec.fixed(1)) {
+            Some(length) if length != tokens => Err(Error::setting(
+                format!("prompt of {tokens} tokens"),
+                format!("this UNet was exported for {length} tokens; shorten the prompt"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The source's inputs, in the types and shapes that the model wants.
+    pub fn feeds(&self, rows: Rows<'_>) -> Vec<(String, Tensor)> {
+        let count = rows.sample.shape()[0];
+        let tensor = |array: Tensor, spec: &TensorSpec| (spec.name.clone(), array.cast(spec.element_type));
+        let mut feeds = vec![
+            tensor(Tensor::from(rows.sample.clone()), &self.sample),
+            (self.timestep.name.clone(), self.timestep_tensor(rows.timestep, count)),
+        ];
+        if let Some(spec) = &self.context {
+            feeds.push(tensor(Tensor::from(rows.context.clone()), spec));
+        }
+        if let Some(spec) = &self.guidance {
+            let embedding = guidance_embedding(rows.guidance_scale, spec.fixed(1).unwrap_or(256), count);
+            feeds.push(tensor(Tensor::from(embedding), spec));
+        }
+        feeds
+    }
+
+    /// A scalar, `[1]` or `[rows]`, whole or not, as the model declares it.
+    fn timestep_tensor(&self, timestep: Timestep, rows: usize) -> Tensor {
+        let per_row = self.timestep.dims.first() == self.sample.dims.first();
+        let shape: Vec<usize> = match self.timestep.dims.first() {
+            None => Vec::new(),
+            Some(Dim::Fixed(length)) => vec![*length],
+            Some(Dim::Symbolic(name)) if per_row && !name.is_empty() => vec![rows],
+            Some(Dim::Symbolic(_)) => vec![1],
+        };
+        let value = if self.timestep.element_type.is_float() { timestep.value() } else { timestep.as_i64() as f64 };
+        Tensor::filled(&shape, self.timestep.element_type, value)
+    }
+
+    /// The predicted noise as latents.
+    pub fn latents(&self, output: Tensor) -> Result<Latents> {
+        let wrong = |error: ndarray::ShapeError| Error::model(self.session.model(), format!("prediction: {error}"));
+        output.into_f32().into_dimensionality::<Ix4>().map_err(wrong)
+    }
+}
+
+/// How LCM models are told the guidance: sines and cosines of 1000 (scale − 1), `[rows, width]`.
+fn guidance_embedding(scale: f32, width: usize, rows: usize) -> Array2<f32> {
+    let half = (width / 2).max(2);
+    let angle = |column: usize| {
+        let frequency = (-(10_000.0_f64.ln()) * (column % half) as f64 / (half - 1) as f64).exp();
+        f64::from(scale - 1.0) * 1000.0 * frequency
+    };
+    Array2::from_shape_fn((rows, width), |(_, column)| {
+        let angle = angle(column);
+        (if column < half { angle.sin() } else { angle.cos() }) as f32
+    })
+}

@@ -1,0 +1,25 @@
+use ort::ep::{CPU, ExecutionProvider};
+
+use super::option::{FLAG, ProviderOption};
+use super::{Provider, ProviderKind};
+
+pub(super) static PROVIDER: Provider = Provider {
+    kind: ProviderKind::Cpu,
+    name: "cpu",
+    ep_name: CPU::NAME,
+    about: "the processor; in every build of ONNX Runtime",
+    needs: "",
+    options: &[ProviderOption {
+        name: "arena",
+        key: "arena",
+        kind: FLAG,
+        help: "keep freed memory for the next run (default yes; --low-memory turns it off)",
+    }],
+    build: |options, context| {
+        let arena =
+            options.iter().find(|(key, _)| key == "arena").map_or(!context.options.low_memory, |(_, on)| on == "1");
+        CPU::default().with_arena_allocator(arena).build()
+    },
+    compiled_in: || true,
+    memory: None,
+};

@@ -1,0 +1,372 @@
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::session::{OutputSelector, RunOptions, SessionInputValue, SharedSessionInner};
+use ort::value::DynValue;
+
+use super::library::environment;
+use super::outputs::{DeviceTensor, Outputs, Value};
+use super::providers::{self, ProviderSpec};
+use super::{Assignment, CacheUse, Error, Result, Tensor, TensorSpec, cache};
+
+/// How a session is made.
+#[derive(Clone, Debug, Default)]
+pub struct SessionOptions {
+    /// Where the model runs; [`ProviderKind::Cpu`](super::ProviderKind::Cpu) by default.
+    pub provider: ProviderSpec,
+    /// Folder of the caches: optimised models and engines; `None` caches nothing.
+    pub cache: Option<PathBuf>,
+    /// Lengths that dynamic inputs take, for providers that build engines for them.
+    pub shapes: Vec<ShapeRange>,
+    /// Threads of this session's own pool; `None` shares one pool among all sessions, which
+    /// therefore never oversubscribe the cores.
+    pub threads: Option<usize>,
+    /// Spend less memory at the price of speed: no memory arena, no prepacked weights.
+    pub low_memory: bool,
+}
+
+/// The lengths that a dynamic input takes: the smallest, the usual and the largest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct ShapeRange {
+    pub input: String,
+    pub min: Vec<usize>,
+    pub usual: Vec<usize>,
+    pub max: Vec<usize>,
+}
+
+/// A loaded model that any number of threads may share; runs take turns.
+#[derive(Debug)]
+pub struct Session {
+    model: Arc<Path>,
+    inputs: Vec<TensorSpec>,
+    optional_inputs: Vec<TensorSpec>,
+    outputs: Vec<TensorSpec>,
+    provider: ProviderSpec,
+    assignment: Option<Assignment>,
+    cache: CacheUse,
+    inner: Mutex<ort::session::Session>,
+}
+
+/// What is fed to one input of a run.
+#[derive(Clone, Copy, Debug)]
+pub enum Feed<'a> {
+    /// A tensor in the host's memory.
+    Host(&'a Tensor),
+    /// Another session's output, where it was computed.
+    Device(&'a DeviceTensor),
+}
+
+impl<'a> From<&'a Tensor> for Feed<'a> {
+    fn from(tensor: &'a Tensor) -> Self {
+        Self::Host(tensor)
+    }
+}
+
+impl<'a> From<&'a DeviceTensor> for Feed<'a> {
+    fn from(tensor: &'a DeviceTensor) -> Self {
+        Self::Device(tensor)
+    }
+}
+
+/// What becomes of one output of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetch {
+    /// It comes back in the host's memory.
+    Host,
+    /// It stays where it was computed.
+    Device,
+    /// It is not wanted.
+    Skip,
+}
+
+impl Session {
+    /// Loads the model at `path`; loads the library by the default search if none is loaded yet.
+    ///
+    /// # Errors
+    /// No library, a model that ONNX Runtime refuses, a provider that cannot be used.
+    pub fn open(path: impl AsRef<Path>, options: &SessionOptions) -> Result<Self> {
+        let path = path.as_ref();
+        let provider = providers::choose(&options.provider)?.spec;
+        let Some(entry) = cache::Entry::of(path, options, &provider)? else {
+            return Self::load(path, path, options, provider, GraphOptimizationLevel::All);
+        };
+        let made = match entry.model() {
+            Some(model) => Ok((model, CacheUse::Hit)),
+            None => entry.make(path, builder(options, &provider, "")?).map(|model| (model, CacheUse::Made)),
+        };
+        let cached = made.and_then(|(model, use_of_cache)| {
+            let session = Self::load(path, &model, options, provider.clone(), GraphOptimizationLevel::Disable)?;
+            Ok(Self { cache: use_of_cache, ..session })
+        });
+        cached.or_else(|error| {
+            entry.discard();
+            let session = Self::load(path, path, options, provider, GraphOptimizationLevel::All)?;
+            Ok(Self { cache: CacheUse::Failed(error.to_string()), ..session })
+        })
+    }
+
+    /// Loads `file` as the model known as `path`.
+    fn load(
+        path: &Path,
+        file: &Path,
+        options: &SessionOptions,
+        provider: ProviderSpec,
+        level: GraphOptimizationLevel,
+    ) -> Result<Self> {
+        let refused = |error: ort::Error| Error::Open { model: path.to_owned(), reason: error.to_string() };
+        let key = match &options.cache {
+            Some(_) => cache::key(path, &provider.to_string())?,
+            None => String::new(),
+        };
+        let mut builder = builder(options, &provider, &key)?.with_optimization_level(level)?;
+        Self::new(path, builder.commit_from_file(file).map_err(refused)?, provider)
+    }
+
+    /// Loads a model from memory; `name` stands for its file in messages.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub fn from_bytes(bytes: &[u8], name: impl AsRef<Path>, options: &SessionOptions) -> Result<Self> {
+        let name = name.as_ref();
+        let refused = |error: ort::Error| Error::Open { model: name.to_owned(), reason: error.to_string() };
+        let provider = providers::choose(&options.provider)?.spec;
+        let mut builder = builder(options, &provider, "")?;
+        let session = builder.commit_from_memory(bytes).map_err(refused)?;
+        Self::new(name, session, provider)
+    }
+
+    fn new(path: &Path, session: ort::session::Session, provider: ProviderSpec) -> Result<Self> {
+        let model: Arc<Path> = path.into();
+        let spec = |name: &str, dtype: &ort::value::ValueType, optional: bool| {
+            TensorSpec::from_ort(name, dtype, optional).map_err(|reason| Error::Tensor {
+                model: model.to_path_buf(),
+                tensor: name.to_owned(),
+                reason,
+            })
+        };
+        let inputs: Vec<_> =
+            session.inputs().iter().map(|outlet| spec(outlet.name(), outlet.dtype(), false)).collect::<Result<_>>()?;
+        let outputs =
+            session.outputs().iter().map(|outlet| spec(outlet.name(), outlet.dtype(), false)).collect::<Result<_>>()?;
+        // Old files list every weight as an input; types that tensors here cannot hold are none of ours.
+        let defaults = session.overridable_initializers();
+        let optional_inputs =
+            defaults.iter().filter_map(|input| TensorSpec::from_ort(input.name(), input.dtype(), true).ok()).collect();
+        let assignment = Assignment::of(&session);
+        Ok(Self {
+            model,
+            inputs,
+            optional_inputs,
+            outputs,
+            provider,
+            assignment,
+            cache: CacheUse::Off,
+            inner: Mutex::new(session),
+        })
+    }
+
+    /// The model's file.
+    pub fn model(&self) -> &Path {
+        &self.model
+    }
+
+    /// The inputs that must be fed, in the model's order.
+    pub fn inputs(&self) -> &[TensorSpec] {
+        &self.inputs
+    }
+
+    /// The inputs that have a default.
+    pub fn optional_inputs(&self) -> &[TensorSpec] {
+        &self.optional_inputs
+    }
+
+    /// The outputs, in the model's order.
+    pub fn outputs(&self) -> &[TensorSpec] {
+        &self.outputs
+    }
+
+    /// The provider in use, never `auto`.
+    pub fn provider(&self) -> &ProviderSpec {
+        &self.provider
+    }
+
+    /// How many nodes each provider runs; `None` before ONNX Runtime 1.24, which does not tell.
+    pub fn assignment(&self) -> Option<&Assignment> {
+        self.assignment.as_ref()
+    }
+
+    /// What the cache of [`SessionOptions::cache`] did for this session.
+    pub fn cache_use(&self) -> &CacheUse {
+        &self.cache
+    }
+
+    /// The required or optional input called `name`.
+    pub fn input(&self, name: &str) -> Option<&TensorSpec> {
+        self.inputs.iter().chain(&self.optional_inputs).find(|spec| spec.name == name)
+    }
+
+    /// The output called `name`.
+    pub fn output(&self, name: &str) -> Option<&TensorSpec> {
+        self.outputs.iter().find(|spec| spec.name == name)
+    }
+
+    /// Runs the model and fetches every output to the host.
+    ///
+    /// # Errors
+    /// A tensor does not fit its input, an input is missing or unknown, or the run fails.
+    pub fn run(&self, feeds: &[(&str, &Tensor)]) -> Result<Outputs> {
+        let feeds: Vec<(&str, Feed<'_>)> = feeds.iter().map(|&(name, tensor)| (name, tensor.into())).collect();
+        self.run_fetching(&feeds, |_| Fetch::Host)
+    }
+
+    /// Runs the model; `fetch` says by name what becomes of each output.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub fn run_fetching(&self, feeds: &[(&str, Feed<'_>)], fetch: impl Fn(&str) -> Fetch) -> Result<Outputs> {
+        self.check_feeds(feeds)?;
+        let failed = |error: ort::Error| Error::Run { model: self.model.to_path_buf(), reason: error.to_string() };
+        let laid_out = lay_out(feeds);
+        if let Some(memory) = self.provider.device_memory() {
+            return self.run_bound(feeds, &laid_out, fetch, memory).map_err(failed);
+        }
+        let mut inputs = Vec::with_capacity(feeds.len());
+        for ((name, feed), standard) in feeds.iter().zip(&laid_out) {
+            let value = match (feed, standard) {
+                (_, Some(tensor)) => tensor.borrowed(),
+                (Feed::Host(tensor), None) => tensor.borrowed(),
+                (Feed::Device(tensor), None) => Ok(SessionInputValue::from(&tensor.value)),
+            };
+            inputs.push((Cow::from(*name), value.map_err(failed)?));
+        }
+        self.run_plainly(inputs, fetch).map_err(failed)
+    }
+
+    /// Runs with outputs bound to the device's memory, so that those kept there are never copied.
+    ///
+    /// Host tensors are bound as copies that ONNX Runtime owns: binding a borrowed tensor deadlocks.
+    fn run_bound(
+        &self,
+        feeds: &[(&str, Feed<'_>)],
+        laid_out: &[Option<Tensor>],
+        fetch: impl Fn(&str) -> Fetch,
+        (device, device_id): (AllocationDevice<'static>, i32),
+    ) -> ort::Result<Outputs> {
+        let mut session = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = session.inner();
+        let mut binding = session.create_binding()?;
+        for ((name, feed), standard) in feeds.iter().zip(laid_out) {
+            match (feed, standard) {
+                (_, Some(tensor)) => binding.bind_input(*name, &tensor.owned()?)?,
+                (Feed::Host(tensor), None) => binding.bind_input(*name, &tensor.owned()?)?,
+                (Feed::Device(tensor), None) => binding.bind_input(*name, &tensor.value)?,
+            }
+        }
+        let on_device = MemoryInfo::new(device, device_id, AllocatorType::Device, MemoryType::Default)?;
+        let on_host = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::CPUOutput)?;
+        for spec in &self.outputs {
+            match fetch(&spec.name) {
+                Fetch::Skip => {}
+                Fetch::Device => binding.bind_output_to_device(&spec.name, &on_device)?,
+                Fetch::Host => binding.bind_output_to_device(&spec.name, &on_host)?,
+            }
+        }
+        binding.synchronize_inputs()?;
+        let mut results = session.run_binding(&binding)?;
+        let mut values = Vec::new();
+        for spec in &self.outputs {
+            let Some(value) = results.remove(&spec.name) else { continue };
+            values.push((spec.name.clone(), collect(value, fetch(&spec.name), &inner)?));
+        }
+        Ok(Outputs { model: Arc::clone(&self.model), values })
+    }
+
+    fn run_plainly(
+        &self,
+        inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)>,
+        fetch: impl Fn(&str) -> Fetch,
+    ) -> ort::Result<Outputs> {
+        let wanted = self.outputs.iter().filter(|spec| fetch(&spec.name) != Fetch::Skip);
+        let selector = wanted.fold(OutputSelector::no_default(), |selector, spec| selector.with(&spec.name));
+        let options = RunOptions::new()?.with_outputs(selector);
+        let mut session = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = session.inner();
+        let outputs = session.run_with_options(inputs, &options)?;
+        let mut values = Vec::with_capacity(outputs.len());
+        for (name, value) in outputs {
+            values.push((name.to_owned(), collect(value, fetch(name), &inner)?));
+        }
+        Ok(Outputs { model: Arc::clone(&self.model), values })
+    }
+
+    fn check_feeds(&self, feeds: &[(&str, Feed<'_>)]) -> Result<()> {
+        let wrong = |tensor: &str, reason: String| Error::Tensor {
+            model: self.model.to_path_buf(),
+            tensor: tensor.to_owned(),
+            reason,
+        };
+        for (name, feed) in feeds {
+            let spec = self.input(name).ok_or_else(|| wrong(name, self.unknown_input()))?;
+            let (element_type, shape) = match feed {
+                Feed::Host(tensor) => (tensor.element_type(), tensor.shape()),
+                Feed::Device(tensor) => (tensor.element_type(), tensor.shape()),
+            };
+            if let Some(reason) = spec.mismatch(element_type, shape) {
+                return Err(wrong(name, reason));
+            }
+        }
+        match self.inputs.iter().find(|spec| !feeds.iter().any(|(name, _)| *name == spec.name)) {
+            Some(missing) => Err(wrong(&missing.name, "is an input that was not fed".to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    fn unknown_input(&self) -> String {
+        let names: Vec<&str> = self.inputs.iter().map(|spec| spec.name.as_str()).collect();
+        format!("is no input of this model, whose inputs are {}", names.join(", "))
+    }
+}
+
+/// Copies in row-major order of the fed tensors that are laid out otherwise.
+fn lay_out(feeds: &[(&str, Feed<'_>)]) -> Vec<Option<Tensor>> {
+    let laid_out = feeds.iter().map(|(_, feed)| match feed {
+        Feed::Host(tensor) if !tensor.is_standard_layout() => Some((*tensor).clone().into_standard_layout()),
+        _ => None,
+    });
+    laid_out.collect()
+}
+
+fn collect(value: DynValue, fetch: Fetch, session: &Arc<SharedSessionInner>) -> ort::Result<Value> {
+    match fetch {
+        Fetch::Device => Ok(Value::Device(DeviceTensor::new(value, Arc::clone(session))?)),
+        Fetch::Host | Fetch::Skip => Ok(Value::Host(Tensor::copy_of(&value)?)),
+    }
+}
+
+fn builder(options: &SessionOptions, provider: &ProviderSpec, cache_key: &str) -> Result<SessionBuilder> {
+    let loaded = environment()?;
+    let mut builder =
+        ort::session::Session::builder(&loaded.environment)?.with_optimization_level(GraphOptimizationLevel::All)?;
+    builder = match (options.threads, loaded.info.threads) {
+        (Some(threads), _) => own_threads(builder, threads)?,
+        (None, None) => own_threads(builder, super::threads::default_threads())?,
+        (None, Some(_)) => builder,
+    };
+    if options.low_memory {
+        builder = builder.with_prepacking(false)?.with_memory_pattern(false)?;
+    }
+    builder = Assignment::record(builder)?;
+    provider.register(builder, &providers::Context { options, cache_key })
+}
+
+/// A pool of its own must not spin, or it takes the cores from the other sessions.
+fn own_threads(builder: SessionBuilder, threads: usize) -> Result<SessionBuilder> {
+    Ok(builder.with_independent_thread_pool()?.with_intra_threads(threads)?.with_intra_op_spinning(false)?)
+}
+
+#[cfg(test)]
+mod tests;

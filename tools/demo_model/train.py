@@ -1,0 +1,129 @@
+"""Joint training of the denoiser and the text encoder on encoded scenes, with checkpoints that a later run resumes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import networks
+from pool import load_pool
+
+SNR_LIMIT = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A stretch of training on one pool; stages follow each other on the same weights.
+
+    Steps on whole pictures (`batch` of them) take turns with steps on windows about the object (`windows` of them;
+    none where 0). The rate falls as a cosine over `steps`, or over `minutes` if those are over earlier.
+    """
+
+    name: str
+    pool: str
+    steps: int
+    batch: int
+    windows: int
+    learning_rate: float
+    final_rate: float
+    minutes: float = float("inf")
+
+
+class Networks(nn.Module):
+    """The two networks that are trained together."""
+
+    def __init__(self, tokenizer):
+        super().__init__()
+        self.unet = networks.new_unet()
+        self.text_encoder = networks.new_text_encoder(tokenizer)
+
+    def forward(self, noised, timesteps, tokens):
+        context = self.text_encoder(tokens).last_hidden_state
+        return self.unet(noised, timesteps, context).sample
+
+
+def loss_weights(alphas: torch.Tensor) -> torch.Tensor:
+    """Min-SNR weights for noise prediction (Hang et al. 2023, eq. 9)."""
+    snr = alphas / (1 - alphas)
+    return snr.clamp(max=SNR_LIMIT) / snr
+
+
+def training_loss(model: Networks, alphas: torch.Tensor, latents, tokens, generator) -> torch.Tensor:
+    timesteps = torch.randint(len(alphas), (len(latents),), generator=generator)
+    noise = torch.randn(latents.shape, generator=generator)
+    alpha = alphas[timesteps].reshape(-1, 1, 1, 1)
+    noised = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
+    errors = (model(noised, timesteps, tokens) - noise).square().mean((1, 2, 3))
+    return (errors * loss_weights(alphas[timesteps])).mean()
+
+
+def average_into(average: Networks, model: Networks, step: int) -> None:
+    decay = min(0.995, (1 + step) / (10 + step))
+    with torch.no_grad():
+        torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
+
+
+def train_stage(work: Path, tokenizer, stage: Stage, start_from: Path | None, seed: int = 3) -> Path:
+    """Run (or resume) one stage; returns its checkpoint. `start_from` is the stage before."""
+    torch.manual_seed(seed)
+    checkpoint = work / f"{stage.name}.pt"
+    model, average = Networks(tokenizer), Networks(tokenizer)
+    average.load_state_dict(model.state_dict())
+    optimizer = torch.optim.AdamW(model.parameters(), stage.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+    step, resumed = 0, checkpoint.exists()
+    if resumed or start_from:
+        state = torch.load(checkpoint if resumed else start_from, weights_only=True)
+        model.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        step = state["step"] if resumed else 0
+    pool, alphas = load_pool(work / stage.pool), networks.new_scheduler().alphas_cumprod
+    began, losses, share = time.time(), [], 0.0
+    print(f"{stage.name}: {len(pool.mean)} scenes, from step {step}", flush=True)
+    while step < stage.steps and share < 1:
+        share = max(step / stage.steps, (time.time() - began) / (60 * stage.minutes))
+        for group in optimizer.param_groups:
+            group["lr"] = rate_at(stage, step, share)
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        windowed = stage.windows and step % 2
+        batch = pool.windows(stage.windows, generator) if windowed else pool.batch(stage.batch, generator)
+        loss = training_loss(model, alphas, *batch, generator)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        average_into(average, model, step + (2000 if start_from else 0))
+        losses.append(loss.item())
+        step += 1
+        if step % 50 == 0:
+            mean = sum(losses[-50:]) / len(losses[-50:])
+            print(f"{stage.name} {step}/{stage.steps} loss {mean:.4f} {time.time() - began:.0f} s", flush=True)
+        if step % 100 == 0 or step == stage.steps or share >= 1:
+            save_state(checkpoint, model, average, optimizer, step)
+    return checkpoint
+
+
+def rate_at(stage: Stage, step: int, share: float) -> float:
+    warm_up = min(1.0, (step + 1) / 50)
+    fall = 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+    return warm_up * (stage.final_rate + (stage.learning_rate - stage.final_rate) * fall)
+
+
+def save_state(checkpoint: Path, model: Networks, average: Networks, optimizer, step: int) -> None:
+    part = checkpoint.with_suffix(".part")
+    states = {"model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
+    torch.save({**states, "step": step}, part)
+    os.replace(part, checkpoint)
+
+
+def averaged(checkpoint: Path, tokenizer) -> Networks:
+    """The networks with their averaged weights, ready to use."""
+    model = Networks(tokenizer)
+    model.load_state_dict(torch.load(checkpoint, weights_only=True)["average"])
+    return model.eval()
