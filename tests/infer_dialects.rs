@@ -75,7 +75,8 @@ fn compare(shapes: &Shapes, name: &str, tensor: &Tensor) -> usize {
 
 #[test]
 fn every_shape_and_every_followed_element_is_what_the_runtime_computes() {
-    for dialect in dialects::patchable().into_iter().filter(|dialect| dialect.runs_on_cpu && dialect.inputs.len() == 3) {
+    for dialect in dialects::patchable().into_iter().filter(|dialect| dialect.runs_on_cpu && dialect.inputs.len() == 3)
+    {
         let model = Model::open(dialect.model()).expect("a fixture");
         let shapes = infer(&model);
         let folder = dialect.model().parent().expect("a folder").to_owned();

@@ -12,6 +12,7 @@ use super::streams::{Dual, OneGraph, Plain, Separate, Shared, StepContext, TwoGr
 use super::trajectory::{Trajectories, Trajectory};
 use super::{
     Control, Error, Generated, GraphChoice, Mode, Observer, Picture, Pipeline, Request, Result, Stage, StepReport,
+    Variation,
 };
 
 /// What the text encoder makes of a request.
@@ -39,6 +40,19 @@ impl Pipeline {
     /// # Errors
     /// The prompt, a concept or a setting is wrong, or a model fails or runs over.
     pub fn generate(&self, request: &Request, observer: &mut dyn Observer) -> Result<Generated> {
+        let mut generated = self.sample(request, observer)?;
+        if !generated.cancelled {
+            observer.stage(Stage::Decode);
+            self.decode_all(request, &mut generated)?;
+        }
+        Ok(generated)
+    }
+
+    /// The latents of `request`, without their pictures.
+    ///
+    /// # Errors
+    /// As [`Pipeline::generate`].
+    pub fn sample(&self, request: &Request, observer: &mut dyn Observer) -> Result<Generated> {
         let mut plan = Plan::new(request, &self.scheduler)?;
         self.check_concepts(request)?;
         observer.stage(Stage::Text);
@@ -53,7 +67,7 @@ impl Pipeline {
         let run = Run { request, plan: &plan, conditioning: &conditioning, injections: &injections, models };
         let done = run.finished(trunk, &mut generators, observer)?;
         self.drop_unless_kept(|pipeline| pipeline.unet.release());
-        self.finish(request, &plan, done, observer)
+        Ok(latents_of(&plan, done))
     }
 
     /// Decodes latents `[batch, 4, h, w]`, as for previews.
@@ -65,12 +79,14 @@ impl Pipeline {
     }
 
     fn check_concepts(&self, request: &Request) -> Result<()> {
+        request.variations.iter().try_for_each(|variation| self.check_base(variation, request.force))
+    }
+
+    /// Fails where a concept was learned on another model, unless forced.
+    pub(super) fn check_base(&self, variation: &Variation, force: bool) -> Result<()> {
         const UNKNOWN: &str = "unknown (its weights are quantised or packed)";
         let hash = self.unet.graphs().base_model_hash.as_deref().unwrap_or(UNKNOWN);
-        for used in request.variations.iter().flat_map(|variation| &variation.concepts) {
-            used.concept.check_base(hash, request.force)?;
-        }
-        Ok(())
+        variation.concepts.iter().try_for_each(|used| Ok(used.concept.check_base(hash, force)?))
     }
 
     fn encode_prompts(&self, request: &Request, plan: &Plan) -> Result<Conditioning> {
@@ -140,23 +156,7 @@ impl Pipeline {
         Ok(Models { plain, streams })
     }
 
-    fn finish(&self, request: &Request, plan: &Plan, done: Done, observer: &mut dyn Observer) -> Result<Generated> {
-        let latents: Vec<Latents> = done.paths.customised().iter().map(|path| path.latents.clone()).collect();
-        let foundation_latents = done.paths.foundation().map(|path| path.latents.clone());
-        let mut generated = Generated {
-            pictures: Vec::new(),
-            foundation: Vec::new(),
-            heat_maps: done.heat.map(HeatCollector::finish).unwrap_or_default(),
-            latents,
-            foundation_latents,
-            steps: done.steps,
-            cancelled: done.cancelled,
-            graphs: graph_names(plan.graph),
-        };
-        if done.cancelled {
-            return Ok(generated);
-        }
-        observer.stage(Stage::Decode);
+    fn decode_all(&self, request: &Request, generated: &mut Generated) -> Result<()> {
         for (variation, latents) in generated.latents.iter().enumerate() {
             for (image, picture) in self.vae.decode(latents)?.into_iter().zip(0..) {
                 generated.pictures.push(Picture { image, variation, seed: request.seed.wrapping_add(picture) });
@@ -166,13 +166,26 @@ impl Pipeline {
             generated.foundation = self.vae.decode(latents)?;
         }
         self.drop_unless_kept(|pipeline| pipeline.vae.release());
-        Ok(generated)
+        Ok(())
     }
 
     fn drop_unless_kept(&self, drop: impl Fn(&Self)) {
         if self.low_memory {
             drop(self);
         }
+    }
+}
+
+fn latents_of(plan: &Plan, done: Done) -> Generated {
+    Generated {
+        pictures: Vec::new(),
+        foundation: Vec::new(),
+        latents: done.paths.customised().iter().map(|path| path.latents.clone()).collect(),
+        foundation_latents: done.paths.foundation().map(|path| path.latents.clone()),
+        heat_maps: done.heat.map(HeatCollector::finish).unwrap_or_default(),
+        steps: done.steps,
+        cancelled: done.cancelled,
+        graphs: graph_names(plan.graph),
     }
 }
 

@@ -9,6 +9,8 @@
 //! 4. [`generate`] moves the [`trajectory`]s step by step; [`streams`] predicts the noise of
 //!    both streams with the graphs that suit mode and machine.
 //! 5. [`vae`] decodes the latents.
+//!
+//! [`predict`] is beside that way: single predictions of the noise, as measures need them.
 
 mod error;
 mod folder;
@@ -21,6 +23,7 @@ mod injection;
 mod observer;
 mod part;
 mod plan;
+mod predict;
 mod request;
 mod start;
 mod streams;
@@ -42,6 +45,7 @@ pub use generated::{Generated, Picture};
 pub use graphs::UnetGraphs;
 pub use heat::HeatMap;
 pub use observer::{Control, Observer, Silent, Stage, StepReport};
+pub use predict::{Caption, Denoiser, Marking, NoisedLatents};
 pub use request::{ConceptUse, GraphChoice, InitImage, LayerScale, Mode, Request, Variation};
 
 use part::Part;

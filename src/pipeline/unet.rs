@@ -70,7 +70,7 @@ impl Unet {
 pub(super) struct UnetModel {
     pub session: Arc<Session>,
     sample: TensorSpec,
-    timestep: TensorSpec,
+    pub timestep: TensorSpec,
     context: Option<TensorSpec>,
     guidance: Option<TensorSpec>,
     output: String,

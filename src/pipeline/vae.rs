@@ -4,6 +4,7 @@ use image::RgbImage;
 use ndarray::{Array4, ArrayView3, Axis, Ix4, s};
 
 use crate::noise::TorchGenerator;
+use crate::picture::to_tensor;
 use crate::runtime::{Session, SessionOptions, Tensor};
 use crate::schedulers::Latents;
 
@@ -17,6 +18,8 @@ pub(super) struct Vae {
     encoder: Option<Part>,
     scaling_factor: f32,
 }
+
+const CHANNELS: usize = 4;
 
 /// Of every VAE of Stable Diffusion 1.x.
 const SCALING_FACTOR: f64 = 0.18215;
@@ -64,16 +67,8 @@ impl Vae {
     /// Latents of a picture, one row for each generator; as diffusers, a sample of the posterior
     /// where the encoder gives its mean and variance.
     pub fn encode(&self, picture: &RgbImage, generators: &mut [TorchGenerator]) -> Result<Latents> {
-        let encoder = self.encoder.as_ref().ok_or_else(|| {
-            Error::setting("init image", "this pipeline has no vae_encoder/model.onnx; export it, too")
-        })?;
-        let session = encoder.session()?;
-        let (width, height) = picture.dimensions();
-        let input = Array4::from_shape_fn((1, 3, height as usize, width as usize), |(_, channel, y, x)| {
-            f32::from(picture.get_pixel(x as u32, y as u32)[channel]) / 127.5 - 1.0
-        });
-        let moments = run_single(&session, input)?;
-        let channels = 4.min(moments.shape()[1]);
+        let moments = self.moments(picture)?;
+        let channels = CHANNELS.min(moments.shape()[1]);
         let mean = moments.slice(s![.., ..channels, .., ..]).to_owned();
         let deviation = (moments.shape()[1] == 2 * channels)
             .then(|| moments.slice(s![.., channels.., .., ..]).mapv(|log| (0.5 * log.clamp(-30.0, 20.0)).exp()));
@@ -85,7 +80,23 @@ impl Vae {
             })
             .collect();
         let views: Vec<_> = rows.iter().map(|row| row.view()).collect();
-        ndarray::concatenate(Axis(0), &views).map_err(|error| Error::model(encoder.path(), error.to_string()))
+        ndarray::concatenate(Axis(0), &views).map_err(|error| Error::setting("init image", error.to_string()))
+    }
+
+    /// The mean of the posterior `[1, 4, h, w]`, scaled.
+    pub fn encode_mean(&self, picture: &RgbImage) -> Result<Latents> {
+        let moments = self.moments(picture)?;
+        let channels = CHANNELS.min(moments.shape()[1]);
+        Ok(moments.slice(s![.., ..channels, .., ..]).to_owned() * self.scaling_factor)
+    }
+
+    /// What the encoder gives: the mean, and the logarithm of the variance where it is exported.
+    fn moments(&self, picture: &RgbImage) -> Result<Latents> {
+        let encoder = self
+            .encoder
+            .as_ref()
+            .ok_or_else(|| Error::setting("picture", "this pipeline has no vae_encoder/model.onnx; export it, too"))?;
+        run_single(&*encoder.session()?, to_tensor(picture))
     }
 }
 

@@ -30,6 +30,13 @@ impl Timestep {
     }
 }
 
+impl From<usize> for Timestep {
+    /// A training timestep.
+    fn from(timestep: usize) -> Self {
+        Self(timestep as f64)
+    }
+}
+
 impl std::fmt::Display for Timestep {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(f)

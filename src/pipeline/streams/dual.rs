@@ -47,7 +47,7 @@ impl Separate for Dual {
 }
 
 /// `infusion.mask` and `infusion.delta`, which are inputs, so that a new concept rebuilds nothing.
-pub(super) fn optional_inputs(model: &UnetModel, injection: &Injection) -> Vec<(String, Tensor)> {
+pub(in crate::pipeline) fn optional_inputs(model: &UnetModel, injection: &Injection) -> Vec<(String, Tensor)> {
     let pairs = [("mask", Tensor::from(injection.mask.clone())), ("delta", Tensor::from(injection.delta.clone()))];
     let named = pairs.into_iter().filter_map(|(name, tensor)| {
         let spec = model.session.input(&format!("{OURS}{name}"))?;
@@ -57,7 +57,7 @@ pub(super) fn optional_inputs(model: &UnetModel, injection: &Injection) -> Vec<(
 }
 
 /// Runs the model for its first output.
-pub(super) fn run(model: &UnetModel, feeds: &[(String, Tensor)]) -> Result<Latents> {
+pub(in crate::pipeline) fn run(model: &UnetModel, feeds: &[(String, Tensor)]) -> Result<Latents> {
     let feeds: Vec<_> = feeds.iter().map(|(name, tensor)| (name.as_str(), tensor.into())).collect();
     let fetch = |name: &str| if name == model.output() { Fetch::Host } else { Fetch::Skip };
     model.latents(model.session.run_fetching(&feeds, fetch)?.take(model.output())?)

@@ -22,7 +22,7 @@ use super::Result;
 use super::heat::HeatCollector;
 use super::injection::Injection;
 
-pub(super) use dual::Dual;
+pub(super) use dual::{Dual, optional_inputs, run};
 pub(super) use plain::Plain;
 pub(super) use shared::OneGraph;
 pub(super) use two_graphs::TwoGraphs;

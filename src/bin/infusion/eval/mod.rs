@@ -1,5 +1,12 @@
 //! `infusion eval`: the paper's metrics. One file a command; each has its arguments and a `run`.
 
+mod draw;
+mod fisher;
+mod model;
+mod pairs;
+mod state;
+mod stop;
+mod store;
 mod wasserstein;
 
 use anyhow::Result;
@@ -8,11 +15,13 @@ use clap::Subcommand;
 /// The commands under `infusion eval`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    Wasserstein(wasserstein::Arguments),
+    Fisher(Box<fisher::Arguments>),
+    Wasserstein(Box<wasserstein::Arguments>),
 }
 
 pub fn run(command: Command) -> Result<()> {
     match command {
-        Command::Wasserstein(arguments) => wasserstein::run(arguments),
+        Command::Fisher(arguments) => fisher::run(*arguments),
+        Command::Wasserstein(arguments) => wasserstein::run(&arguments),
     }
 }

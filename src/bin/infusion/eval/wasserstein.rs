@@ -1,45 +1,62 @@
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use infusion::metrics::{Distance, load_samples, wasserstein};
-use ndarray::Array2;
 use serde_json::{Value, json};
 
-/// 2-Wasserstein distance between Gaussians fitted to two sets of latents
+use super::draw::{DrawArgs, Drawn, draw};
+
+/// 2-Wasserstein distance between Gaussians fitted to the latents of two models
 ///
-/// The files are safetensors with tensors [n, …] of f32 or f16, e.g. [1000, 4, 64, 64]: the original model's
-/// latents under the prompt with the super-class word, and the customised model's. Needs 8 bytes a number.
+/// Draws the latents: the original model's under the prompt with the super-class word, the customised model's
+/// from the same noise, and the original's from other noise: the floor, which two sets of one model are apart
+/// for no other reason than that they are finite. Or takes them from files: safetensors with tensors [n, …] of
+/// f32 or f16, e.g. [1000, 4, 64, 64]. Needs 8 bytes a number.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Latents of the original model (.safetensors)
-    #[arg(value_name = "ORIGINAL")]
-    original: PathBuf,
+    /// Latents of the original model (.safetensors), instead of drawing them
+    #[arg(value_name = "ORIGINAL", requires = "customised")]
+    original: Option<PathBuf>,
     /// Latents of the customised model (.safetensors)
     #[arg(value_name = "CUSTOMISED")]
-    customised: PathBuf,
-    /// Latents of the original model under other seeds: how far apart two sets of one model are
-    #[arg(long, value_name = "FILE")]
+    customised: Option<PathBuf>,
+    /// Latents of the original model under other seeds (.safetensors)
+    #[arg(long, value_name = "FILE", requires = "original")]
     floor: Option<PathBuf>,
+    #[command(flatten)]
+    draw: DrawArgs,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
-pub fn run(arguments: Arguments) -> Result<()> {
-    let (original, customised) = (load_samples(&arguments.original)?, load_samples(&arguments.customised)?);
-    let distance = wasserstein(original.view(), customised.view())?;
-    let floor = arguments.floor.as_ref().map(|file| floor(&original, file)).transpose()?;
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let drawn = match (&arguments.original, &arguments.customised) {
+        (Some(original), Some(customised)) => Drawn {
+            original: load_samples(original)?,
+            customised: load_samples(customised)?,
+            floor: arguments.floor.as_ref().map(load_samples).transpose()?,
+            settings: Value::Null,
+        },
+        (None, None) => draw(&arguments.draw)?,
+        _ => bail!("two files of latents are needed, the original model's and the customised one's"),
+    };
+    let distance = wasserstein(drawn.original.view(), drawn.customised.view())?;
+    let floor = drawn.floor.as_ref().map(|floor| wasserstein(drawn.original.view(), floor.view())).transpose()?;
     if arguments.json {
         let report = json!({
-            "samples": [original.nrows(), customised.nrows()],
-            "dimensions": original.ncols(),
+            "measure": "2-Wasserstein distance",
+            "samples": [drawn.original.nrows(), drawn.customised.nrows()],
+            "dimensions": drawn.original.ncols(),
             "distance": describe(&distance),
             "floor": floor.as_ref().map(describe),
+            "settings": drawn.settings,
         });
         println!("{report}");
         return Ok(());
     }
-    println!("{} and {} samples of {} numbers", original.nrows(), customised.nrows(), original.ncols());
+    let (original, customised) = (drawn.original.nrows(), drawn.customised.nrows());
+    println!("{original} and {customised} samples of {} numbers", drawn.original.ncols());
     print("distance", &distance);
     match floor {
         Some(floor) => print("floor", &floor),
@@ -48,11 +65,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
     Ok(())
 }
 
-fn floor(original: &Array2<f32>, file: &PathBuf) -> Result<Distance> {
-    Ok(wasserstein(original.view(), load_samples(file)?.view())?)
-}
-
-fn describe(distance: &Distance) -> Value {
+pub fn describe(distance: &Distance) -> Value {
     json!({
         "squared": distance.squared(),
         "root": distance.root(),
