@@ -20,6 +20,20 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A model of embeddings cannot be used.
+    #[error("{path}: {reason}", path = path.display())]
+    Backbone {
+        /// The file or folder concerned.
+        path: PathBuf,
+        /// What is wrong with it and what is needed.
+        reason: String,
+    },
+    /// ONNX Runtime refused.
+    #[error(transparent)]
+    Runtime(#[from] crate::runtime::Error),
+    /// A text cannot be tokenised.
+    #[error(transparent)]
+    Prompt(#[from] crate::prompt::Error),
     /// The numbers cannot be measured.
     #[error("{what}: {reason}")]
     Input {

@@ -1,7 +1,7 @@
-"""Write tests/goldens/metrics.json: W2 between Gaussians by the dense formula.
+"""Write tests/goldens/metrics.json, W2 between Gaussians by the dense formula, and resample.json, Pillow's resizing.
 
 Samples are rounded to f32 first; mean and covariance in float64, the root by scipy.linalg.sqrtm.
-Takes a second. Needs numpy and scipy.
+Takes a second. Needs numpy, Pillow and scipy.
 """
 
 import argparse
@@ -9,6 +9,7 @@ import json
 import pathlib
 
 import numpy as np
+from PIL import Image
 from scipy.linalg import sqrtm
 
 
@@ -26,6 +27,17 @@ def case(rng: np.random.Generator, n1: int, n2: int, width: int, shift: float) -
     return {"a": rounded(a), "b": rounded(b), "means": means, "squared": float(squared)}
 
 
+def resampled(rng: np.random.Generator) -> dict:
+    """A picture of noise, whose every weight shows, by each of Pillow's filters to larger and smaller sizes."""
+    source = rng.integers(0, 256, (7, 11, 3), dtype=np.uint8)
+    cases = [
+        {"filter": number, "width": width, "height": height,
+         "bytes": list(Image.fromarray(source).resize((width, height), number).tobytes())}
+        for number in range(6) for width, height in ((5, 4), (13, 9), (11, 3))
+    ]  # fmt: skip
+    return {"source": {"width": 11, "height": 7, "bytes": list(source.tobytes())}, "cases": cases}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("tests/goldens/metrics.json"))
@@ -33,6 +45,8 @@ def main() -> None:
     rng = np.random.default_rng(0)
     cases = [case(rng, 30, 40, 5, 0.5), case(rng, 50, 20, 8, 0.0), case(rng, 12, 12, 1, 2.0), case(rng, 60, 60, 12, 1.0)]
     out.write_text(json.dumps({"wasserstein": cases}, separators=(",", ":")) + "\n")
+    text = json.dumps(resampled(np.random.default_rng(1)), separators=(",", ":"))
+    out.with_name("resample.json").write_text(text + "\n")
 
 
 if __name__ == "__main__":
