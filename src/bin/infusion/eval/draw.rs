@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use infusion::pipeline::{ConceptUse, Control, Observer, Pipeline, Request, StepReport, Variation};
+use infusion::pipeline::{ConceptUse, Pipeline, Request, Variation};
 use infusion::schedulers::Latents;
 use ndarray::{Array2, Axis, concatenate};
 use serde_json::{Value, json};
@@ -230,20 +230,12 @@ impl Drawer<'_> {
 
 /// Final latents of F and of the first variation; `None` when stopped.
 fn sample(pipeline: &Pipeline, request: &Request) -> Result<Option<(Option<Latents>, Latents)>> {
-    let made = pipeline.sample(request, &mut UntilStopped)?;
+    let made = pipeline.sample(request, &mut stop::UntilStopped)?;
     if made.cancelled || stop::asked() {
         return Ok(None);
     }
     let latents = made.latents.into_iter().next().context("a run without latents")?;
     Ok(Some((made.foundation_latents, latents)))
-}
-
-struct UntilStopped;
-
-impl Observer for UntilStopped {
-    fn step(&mut self, _: &StepReport<'_>) -> Control {
-        if stop::asked() { Control::Cancel } else { Control::Continue }
-    }
 }
 
 fn rows(latents: Latents) -> Array2<f32> {

@@ -7,6 +7,7 @@ mod fisher;
 mod model;
 mod pairs;
 mod pictures;
+mod report;
 mod similarity;
 mod state;
 mod stop;
@@ -23,6 +24,7 @@ pub enum Command {
     Wasserstein(Box<wasserstein::Arguments>),
     Clip(Box<clip::Arguments>),
     Dino(Box<dino::Arguments>),
+    Report(Box<report::Arguments>),
 }
 
 pub fn run(command: Command) -> Result<()> {
@@ -31,5 +33,6 @@ pub fn run(command: Command) -> Result<()> {
         Command::Wasserstein(arguments) => wasserstein::run(&arguments),
         Command::Clip(arguments) => clip::run(&arguments),
         Command::Dino(arguments) => dino::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
     }
 }
