@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
 use ort::environment::{Environment, GlobalThreadPoolOptions};
-use ort::sys::{OrtApi, OrtApiBase};
+use ort::sys::{OrtApi, OrtApiBase, OrtEnv, OrtStatusPtr};
 
 use super::locate::{Candidate, libraries_in, places};
 use super::threads::default_threads;
@@ -86,7 +86,8 @@ pub fn load(choice: &LibraryChoice) -> Result<&'static LibraryInfo> {
 
 /// Uses the ONNX Runtime of a host through its `OrtApiBase`, so that the process holds one copy.
 ///
-/// Each session then has threads of its own, since the host's environment may have no shared pool.
+/// Each session then has threads of its own, since the host's environment may have no shared pool. The
+/// host's logging and telemetry stay as they are.
 ///
 /// # Errors
 /// The host's version is too old, or another library is in use already.
@@ -115,10 +116,21 @@ pub unsafe fn adopt(base: *const OrtApiBase) -> Result<&'static LibraryInfo> {
         return Err(Error::Host { reason: format!("version {version} offers no API {MINIMUM_VERSION}") });
     }
     // SAFETY: the table is a plain struct of function pointers that is never changed.
-    ort::set_api(unsafe { std::ptr::read(api) });
-    let environment = ort::environment::init().with_name("infusion").with_telemetry(false).build()?;
+    ort::set_api(leaving_telemetry_alone(unsafe { std::ptr::read(api) }));
+    let environment = ort::environment::init().with_name("infusion").build()?;
     let info = LibraryInfo { path: None, version, place: "the host", threads: None };
     Ok(&keep(Loaded { info, environment, base: Base(base) }).info)
+}
+
+/// `ort` switches telemetry on or off whenever it builds an environment; whether a host's is on is for the
+/// host to say.
+fn leaving_telemetry_alone(mut api: OrtApi) -> OrtApi {
+    unsafe extern "system" fn nothing(_: *const OrtEnv) -> OrtStatusPtr {
+        OrtStatusPtr::default()
+    }
+    api.EnableTelemetryEvents = nothing;
+    api.DisableTelemetryEvents = nothing;
+    api
 }
 
 /// The library in use, if one is loaded.
@@ -298,6 +310,19 @@ mod tests {
     fn the_error_lists_every_place_and_the_way_out() {
         let error = Error::LibraryNotFound { tried: vec!["  a".to_owned(), "  b".to_owned()] }.to_string();
         assert!(error.contains("  a\n  b") && error.contains("make setup") && error.contains("ORT_DYLIB_PATH"));
+    }
+
+    #[test]
+    fn the_telemetry_of_a_host_is_not_switched() {
+        load(&LibraryChoice::default()).unwrap();
+        let theirs = api(MINIMUM_VERSION).unwrap();
+        // SAFETY: the table is a plain struct of function pointers.
+        let ours = leaving_telemetry_alone(unsafe { std::ptr::read(theirs) });
+        // SAFETY: the replacements read nothing through the pointer.
+        let statuses = unsafe {
+            [(ours.EnableTelemetryEvents)(std::ptr::null()), (ours.DisableTelemetryEvents)(std::ptr::null())]
+        };
+        assert!(statuses.iter().all(|status| status.0.is_null()));
     }
 
     #[test]

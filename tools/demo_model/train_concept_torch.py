@@ -9,7 +9,9 @@ how often the look's colours are there, the ground is right, and F's picture for
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,9 @@ import paths
 from evaluate import contact_sheet
 from torch_from_onnx import load_torch
 from vae import to_bytes, to_pixels
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+from torch_infusion import cross_attention_layers  # noqa: E402
 
 
 class StreamProcessor:
@@ -76,6 +81,13 @@ class Model:
         self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
         self.scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")
 
+    def hash(self) -> str:
+        """Over W_V of all layers in order, each [in, out] in half precision, as concept files name their model."""
+        digest = hashlib.sha256()
+        for _, layer in cross_attention_layers(self.streams.unet):
+            digest.update(layer.to_v.weight.data.T.contiguous().half().numpy().tobytes())
+        return f"sha256:{digest.hexdigest()}"
+
     def embed(self, prompts: list[str]) -> torch.Tensor:
         with torch.no_grad():
             return self.text_encoder(networks.token_ids(self.tokenizer, prompts)).last_hidden_state
@@ -122,7 +134,8 @@ def train(model: Model, folder: Path, steps: int, rate: float, batch: int, seed:
 def save_concept(model: Model, metadata: dict, file: Path) -> None:
     tensors = {f"unet.{name}.to_v.infusion_delta": delta.data for name, delta in model.streams.deltas.items()}
     standard = {"modelspec.sai_model_spec": "1.0.1", "modelspec.architecture": "stable-diffusion-v1/infusion"}
-    metadata = {"format_version": "1", "base_model_hash": "", "modelspec.title": metadata["concept"], **metadata}
+    own = {"format_version": "1", "base_model_hash": model.hash(), "modelspec.title": metadata["concept"]}
+    metadata = {**own, **metadata}
     file.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, file, {**metadata, **standard})
 
