@@ -22,6 +22,7 @@ pub mod pipeline;
 pub mod prompt;
 pub mod runtime;
 pub mod schedulers;
+pub mod train;
 
 #[cfg(test)]
 #[path = "../tests/support/dialects.rs"]

@@ -59,5 +59,6 @@ pub use layout::{Axis, Layout, Sizes};
 pub use manifest::{Layer, Manifest, Source};
 pub use recipe::{Parts, Recipe};
 pub use survey::{Attention, CrossAttention, NearMiss, Survey};
+pub use train::TrainNames;
 pub use value_weights::base_model_hash;
 pub use variant::{EmitOptions, Variant, emit};

@@ -10,7 +10,7 @@ use super::correction::{self, DELTA, MASK};
 use super::f::extents;
 use super::region::Regions;
 use super::rows::{Counts, Customised};
-use super::sketch::Sketch;
+use super::sketch::{Sketch, filled};
 use super::survey::Survey;
 use super::value::{Extent, value_info};
 use super::{Error, Result, Variant, stream};
@@ -18,14 +18,26 @@ use crate::autodiff::{self, Request, backward};
 use crate::onnx::infer::infer;
 use crate::onnx::{DataType, Model, NodeBuilder, NodeExt};
 
-/// The name of the input with what C should predict, shaped like the UNet's output.
-pub const TARGET: &str = "infusion.target";
-/// The name of the output with the mean squared error, a scalar.
-pub const LOSS: &str = "infusion.loss";
-/// The name of the output with ∂loss/∂Δ, [S,D].
-pub const GRAD: &str = "infusion.grad";
-/// The name of the output with C's prediction.
-pub const PREDICTION: &str = "infusion.prediction";
+/// The names of what the train graph has beyond the source's inputs.
+#[derive(Clone, Copy, Debug)]
+pub struct TrainNames;
+
+impl TrainNames {
+    /// Input [B,L,S]: what share of each row of Δ each row of the context gets.
+    pub const MASK: &str = MASK;
+    /// Input [S,D]: Δ.
+    pub const DELTA: &str = DELTA;
+    /// Input: what C should predict, shaped like the UNet's output.
+    pub const TARGET: &str = "infusion.target";
+    /// Optional input, broadcast against the target, 1 if not fed: how much each element counts.
+    pub const WEIGHT: &str = "infusion.weight";
+    /// Output, a scalar: the mean of weight · error² over all elements.
+    pub const LOSS: &str = "infusion.loss";
+    /// Output [S,D]: ∂loss/∂Δ.
+    pub const GRAD: &str = "infusion.grad";
+    /// Output: C's prediction.
+    pub const PREDICTION: &str = "infusion.prediction";
+}
 
 /// In half precision, the gradient on its way back is this many times the element count smaller
 /// than that of the sum of squares, far from both ends of the type.
@@ -38,6 +50,9 @@ pub fn emit(mut model: Model, survey: &Survey) -> Result<Model> {
     let prediction = predict(&mut model, survey, &regions)?;
     let Loss { seed, scale } = loss(&mut Sketch::new(&mut model), survey, &prediction)?;
     let mut shapes = infer(&model);
+    if let Some(shape) = shapes.shape(&prediction).map(<[_]>::to_vec) {
+        shapes.state(&seed, survey.float_type, shape);
+    }
     let request =
         Request { seeds: vec![(prediction.clone(), seed)], wanted: vec![DELTA.to_owned()], ..Request::default() };
     let gradients = backward(&mut model, &mut shapes, &request).map_err(not_differentiable)?;
@@ -57,8 +72,12 @@ fn predict(model: &mut Model, survey: &Survey, regions: &Regions) -> Result<Stri
     sketch.graph.inputs_mut().push(value_info(MASK, elem, &[rows, tokens, slots.clone()]));
     sketch.graph.inputs_mut().push(value_info(DELTA, elem, &[slots, width]));
     let mut target = output.clone();
-    target.name = Some(TARGET.to_owned());
+    target.name = Some(TrainNames::TARGET.to_owned());
     sketch.graph.inputs_mut().push(target);
+    let free = ["rows", "channels", "height", "width"].map(|axis| format!("infusion_weight_{axis}"));
+    let free: Vec<Extent<'_>> = free.iter().map(|axis| Extent::Free(axis)).collect();
+    sketch.graph.inputs_mut().push(value_info(TrainNames::WEIGHT, elem, &free));
+    sketch.graph.add_initializer(filled(TrainNames::WEIGHT, &[1; 4], 1.0, elem))?;
     let narrow = sketch.sizes(&survey.context_input, 0, 1)?;
     let counts = Counts { wide: narrow.clone(), narrow };
     let mask = correction::mask(&mut sketch, survey, &counts)?;
@@ -88,23 +107,25 @@ struct Loss {
 
 fn loss(sketch: &mut Sketch, survey: &Survey, prediction: &str) -> Result<Loss> {
     let elem = survey.float_type;
-    let error = sketch.binary("Sub", prediction, TARGET)?;
+    let error = sketch.binary("Sub", prediction, TrainNames::TARGET)?;
     let wide = if elem == DataType::Double { elem } else { DataType::Float };
     let error = sketch.cast(&error, elem, wide)?;
-    let square = sketch.binary("Mul", &error, &error)?;
+    let weight = sketch.cast(TrainNames::WEIGHT, elem, wide)?;
+    let weighted = sketch.binary("Mul", &error, &weight)?;
+    let square = sketch.binary("Mul", &weighted, &error)?;
     let mean = sketch.draw("squared_error", NodeBuilder::new("ReduceMean").input(&square).attr("keepdims", 0))?;
     let mean = sketch.cast(&mean, wide, elem)?;
-    sketch.draw_as(LOSS, NodeBuilder::new("Identity").input(&mean))?;
+    sketch.draw_as(TrainNames::LOSS, NodeBuilder::new("Identity").input(&mean))?;
     let count = sketch.draw("count", NodeBuilder::new("Size").input(prediction))?;
     let count = sketch.cast(&count, DataType::Int64, wide)?;
     let two = sketch.float(2.0, wide)?;
     if elem == wide {
-        let double = sketch.binary("Mul", &error, &two)?;
+        let double = sketch.binary("Mul", &weighted, &two)?;
         return Ok(Loss { seed: sketch.binary("Div", &double, &count)?, scale: None });
     }
     let reduced = sketch.float(HALF_SCALE, wide)?;
     let share = sketch.binary("Div", &two, &reduced)?;
-    let seed = sketch.binary("Mul", &error, &share)?;
+    let seed = sketch.binary("Mul", &weighted, &share)?;
     Ok(Loss { seed: sketch.cast(&seed, wide, elem)?, scale: Some(sketch.binary("Div", &count, &reduced)?) })
 }
 
@@ -119,13 +140,13 @@ fn finish(sketch: &mut Sketch, survey: &Survey, gradient: &str, scale: Option<&s
             sketch.cast(&true_to_size, DataType::Float, elem)?
         }
     };
-    sketch.draw_as(GRAD, NodeBuilder::new("Identity").input(gradient))?;
-    sketch.draw_as(PREDICTION, NodeBuilder::new("Identity").input(prediction))?;
+    sketch.draw_as(TrainNames::GRAD, NodeBuilder::new("Identity").input(gradient))?;
+    sketch.draw_as(TrainNames::PREDICTION, NodeBuilder::new("Identity").input(prediction))?;
     let [_, _, slots] = extents();
     let mut predicted = sketch.graph.outputs().first().cloned().unwrap_or_default();
-    predicted.name = Some(PREDICTION.to_owned());
-    let grad = value_info(GRAD, elem, &[slots, Extent::Fixed(survey.total_width())]);
-    *sketch.graph.outputs_mut() = vec![value_info(LOSS, elem, &[]), grad, predicted];
+    predicted.name = Some(TrainNames::PREDICTION.to_owned());
+    let grad = value_info(TrainNames::GRAD, elem, &[slots, Extent::Fixed(survey.total_width())]);
+    *sketch.graph.outputs_mut() = vec![value_info(TrainNames::LOSS, elem, &[]), grad, predicted];
     Ok(())
 }
 

@@ -11,7 +11,10 @@
 //! 5. [`vae`] decodes the latents.
 //!
 //! [`predict`] is beside that way: single predictions of the noise, as measures need them.
+//!
+//! What the trainer needs of single parts is in [`encoding`].
 
+mod encoding;
 mod error;
 mod folder;
 mod generate;
@@ -36,9 +39,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::prompt::Tokenizer;
-use crate::runtime::{ProviderKind, ProviderSpec, Session, SessionOptions, providers};
+use crate::runtime::{ProviderKind, Session, SessionOptions, providers};
 use crate::schedulers::SchedulerConfig;
 
+pub use encoding::Posterior;
 pub use error::{Error, Result};
 pub use folder::Folder;
 pub use generated::{Generated, Picture};
@@ -51,6 +55,7 @@ pub use request::{ConceptUse, GraphChoice, InitImage, LayerScale, Mode, Request,
 use part::Part;
 use text::TextEncoder;
 use unet::Unet;
+pub(crate) use unet::{Rows, UnetModel};
 use vae::Vae;
 
 /// How a pipeline is opened.
@@ -76,7 +81,7 @@ pub struct Pipeline {
     unet: Unet,
     vae: Vae,
     scheduler: SchedulerConfig,
-    provider: ProviderSpec,
+    session: SessionOptions,
     low_memory: bool,
 }
 
@@ -99,7 +104,7 @@ impl Pipeline {
             unet: Unet::new(&folder.unet, options.graph_folder.as_deref(), &session)?,
             vae: Vae::new(&folder, &session)?,
             scheduler,
-            provider: session.provider,
+            session,
             low_memory: options.low_memory,
             folder,
         })
@@ -107,7 +112,7 @@ impl Pipeline {
 
     /// The provider that runs, `auto` resolved.
     fn provider(&self) -> Result<ProviderKind> {
-        Ok(providers::choose(&self.provider)?.spec.kind)
+        Ok(providers::choose(&self.session.provider)?.spec.kind)
     }
 
     /// Where the pipeline's parts are.

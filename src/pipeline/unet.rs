@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use ndarray::{Array2, Array3, Ix4};
+use ndarray::{Array1, Array2, Array3, Ix4};
 
 use crate::runtime::{Dim, Session, SessionOptions, Tensor, TensorSpec};
 use crate::schedulers::{Latents, Timestep};
@@ -67,7 +67,7 @@ impl Unet {
 
 /// A graph of the UNet, with the meaning of its inputs.
 #[derive(Clone, Debug)]
-pub(super) struct UnetModel {
+pub(crate) struct UnetModel {
     pub session: Arc<Session>,
     sample: TensorSpec,
     pub timestep: TensorSpec,
@@ -78,7 +78,7 @@ pub(super) struct UnetModel {
 
 /// What every row of a run is given.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rows<'a> {
+pub(crate) struct Rows<'a> {
     /// `[rows, 4, h, w]`
     pub sample: &'a Latents,
     /// `[rows, L, C]`, where the graph reads it.
@@ -161,6 +161,24 @@ impl UnetModel {
         if let Some(spec) = &self.guidance {
             let embedding = guidance_embedding(rows.guidance_scale, spec.fixed(1).unwrap_or(256), count);
             feeds.push(tensor(Tensor::from(embedding), spec));
+        }
+        feeds
+    }
+
+    /// Whether each row has a timestep of its own.
+    pub fn timestep_per_row(&self) -> bool {
+        let symbolic = |dim: &Dim| matches!(dim, Dim::Symbolic(name) if !name.is_empty());
+        let dim = self.timestep.dims.first();
+        dim.is_some_and(symbolic) && dim == self.sample.dims.first()
+    }
+
+    /// The same inputs with a timestep for each row; where the model takes one alone, the first.
+    pub fn feeds_at(&self, rows: Rows<'_>, timesteps: &[usize]) -> Vec<(String, Tensor)> {
+        let mut feeds = self.feeds(rows);
+        if self.timestep_per_row() {
+            let values: Vec<i64> = timesteps.iter().map(|&timestep| timestep as i64).collect();
+            let tensor = Tensor::from(Array1::from(values)).cast(self.timestep.element_type);
+            feeds.iter_mut().filter(|(name, _)| *name == self.timestep.name).for_each(|feed| feed.1 = tensor.clone());
         }
         feeds
     }

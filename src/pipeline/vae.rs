@@ -8,6 +8,7 @@ use crate::picture::to_tensor;
 use crate::runtime::{Session, SessionOptions, Tensor};
 use crate::schedulers::Latents;
 
+use super::encoding::Posterior;
 use super::part::Part;
 use super::{Error, Folder, Result};
 
@@ -67,36 +68,31 @@ impl Vae {
     /// Latents of a picture, one row for each generator; as diffusers, a sample of the posterior
     /// where the encoder gives its mean and variance.
     pub fn encode(&self, picture: &RgbImage, generators: &mut [TorchGenerator]) -> Result<Latents> {
-        let moments = self.moments(picture)?;
-        let channels = CHANNELS.min(moments.shape()[1]);
-        let mean = moments.slice(s![.., ..channels, .., ..]).to_owned();
-        let deviation = (moments.shape()[1] == 2 * channels)
-            .then(|| moments.slice(s![.., channels.., .., ..]).mapv(|log| (0.5 * log.clamp(-30.0, 20.0)).exp()));
-        let rows: Vec<Latents> = generators
-            .iter_mut()
-            .map(|generator| match &deviation {
-                Some(deviation) => (&mean + deviation * &generator.randn(mean.dim())) * self.scaling_factor,
-                None => &mean * self.scaling_factor,
-            })
-            .collect();
+        let posterior = self.posterior(picture)?;
+        let rows: Vec<Latents> = generators.iter_mut().map(|generator| posterior.sample(generator)).collect();
         let views: Vec<_> = rows.iter().map(|row| row.view()).collect();
-        ndarray::concatenate(Axis(0), &views).map_err(|error| Error::setting("init image", error.to_string()))
+        let joined = ndarray::concatenate(Axis(0), &views);
+        joined.map_err(|error| Error::setting("init image", error.to_string()))
     }
 
     /// The mean of the posterior `[1, 4, h, w]`, scaled.
     pub fn encode_mean(&self, picture: &RgbImage) -> Result<Latents> {
-        let moments = self.moments(picture)?;
-        let channels = CHANNELS.min(moments.shape()[1]);
-        Ok(moments.slice(s![.., ..channels, .., ..]).to_owned() * self.scaling_factor)
+        Ok(self.posterior(picture)?.mean)
     }
 
-    /// What the encoder gives: the mean, and the logarithm of the variance where it is exported.
-    fn moments(&self, picture: &RgbImage) -> Result<Latents> {
-        let encoder = self
-            .encoder
-            .as_ref()
-            .ok_or_else(|| Error::setting("picture", "this pipeline has no vae_encoder/model.onnx; export it, too"))?;
-        run_single(&*encoder.session()?, to_tensor(picture))
+    /// What the encoder says of a picture.
+    pub fn posterior(&self, picture: &RgbImage) -> Result<Posterior> {
+        let encoder = self.encoder.as_ref().ok_or_else(|| {
+            Error::setting("pictures to latents", "this pipeline has no vae_encoder/model.onnx; export it, too")
+        })?;
+        let moments = run_single(&*encoder.session()?, to_tensor(picture))?;
+        let channels = CHANNELS.min(moments.shape()[1]);
+        let deviation = (moments.shape()[1] == 2 * channels).then(|| {
+            let deviation = |log: f32| (0.5 * log.clamp(-30.0, 20.0)).exp() * self.scaling_factor;
+            moments.slice(s![.., channels.., .., ..]).mapv(deviation)
+        });
+        let mean = moments.slice(s![.., ..channels, .., ..]).mapv(|value| value * self.scaling_factor);
+        Ok(Posterior { mean, deviation })
     }
 }
 

@@ -4,9 +4,11 @@ mod concept;
 mod eval;
 mod generate;
 mod inspect;
+mod interrupt;
 mod providers;
 mod runtime_args;
 mod shell;
+mod train;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -21,6 +23,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Generate(Box<generate::Arguments>),
+    Train(Box<train::Arguments>),
     /// Look at concept files, convert, merge and export them
     #[command(subcommand)]
     Concept(concept::Command),
@@ -36,6 +39,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Generate(arguments) => generate::run(&arguments),
+        Command::Train(arguments) => train::run(&arguments),
         Command::Concept(command) => concept::run(command),
         Command::Eval(command) => eval::run(command),
         Command::Inspect(arguments) => inspect::run(&arguments),

@@ -21,8 +21,11 @@ use serde_json::json;
 
 pub use args::Arguments;
 use output::{Output, Written};
-use progress::{Previews, Progress, stop_on_ctrl_c};
+use progress::{Previews, Progress};
+pub use settings::marked_names;
 use settings::{ConceptFile, Settings};
+
+use crate::interrupt;
 
 pub fn run(arguments: &Arguments) -> Result<()> {
     let settings = Settings::resolve(arguments)?;
@@ -35,7 +38,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     tell_provider(arguments)?;
     let pipeline = open(arguments, &settings)?;
     let request = request(arguments, &settings, &factors, &pipeline)?;
-    stop_on_ctrl_c();
+    interrupt::listen();
     let started = Instant::now();
     let previews = arguments.preview_every.map(|every| {
         let path = output::beside(&arguments.output, "-preview");

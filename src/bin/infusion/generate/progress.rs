@@ -1,21 +1,11 @@
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use infusion::files::Existing;
 use infusion::picture::{self, PictureText};
 use infusion::pipeline::{Control, Observer, Pipeline, Stage, StepReport};
 
-static STOP: AtomicBool = AtomicBool::new(false);
-
-/// Makes Ctrl-C end the run between two steps; a second one ends the program at once.
-pub fn stop_on_ctrl_c() {
-    let _ = ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::SeqCst) {
-            std::process::exit(130);
-        }
-    });
-}
+use crate::interrupt;
 
 /// Bars with the time left, previews, and Ctrl-C.
 pub struct Progress<'a> {
@@ -67,7 +57,7 @@ impl Observer for Progress<'_> {
         if let Some(previews) = self.previews.as_ref().filter(|it| report.step.is_multiple_of(it.every.max(1))) {
             previews.write(report, &self.bar);
         }
-        if STOP.load(Ordering::SeqCst) { Control::Cancel } else { Control::Continue }
+        if interrupt::requested() { Control::Cancel } else { Control::Continue }
     }
 }
 

@@ -160,7 +160,8 @@ fn layer_scale(text: &str) -> Result<(usize, f32)> {
     pair.with_context(|| format!("--layer-scale {text}: write LAYER:FACTOR, e.g. 6:0.5"))
 }
 
-fn marked_names(prompt: &str) -> Vec<String> {
+/// The names between `<` and `>`, which the prompt gives to concepts.
+pub fn marked_names(prompt: &str) -> Vec<String> {
     let marks = prompt.split('<').skip(1).filter_map(|rest| rest.split_once('>'));
     marks.filter_map(|(mark, _)| mark.split([':', '|']).next()).map(|name| name.trim().to_owned()).collect()
 }
