@@ -42,11 +42,11 @@ impl Pipeline {
         self.text_encoder.encode(tokens)
     }
 
-    /// The latents of a picture, whose sides must be multiples of 8.
+    /// What the VAE says of a picture, whose sides must be multiples of 8.
     ///
     /// # Errors
     /// The pipeline has no VAE encoder, or it fails.
-    pub fn encode_picture(&self, picture: &RgbImage) -> Result<Posterior> {
+    pub fn posterior(&self, picture: &RgbImage) -> Result<Posterior> {
         self.vae.posterior(picture)
     }
 

@@ -29,10 +29,11 @@ impl Adam {
         let power = |beta: f64| 1.0 - beta.powi(i32::try_from(self.steps).unwrap_or(i32::MAX));
         let rate = (self.learning_rate / power(BETA_1)) as f32;
         let root = power(BETA_2).sqrt() as f32;
-        let (keep_1, keep_2) = (BETA_1 as f32, BETA_2 as f32);
+        let keep = BETA_2 as f32;
+        let (share_1, share_2) = ((1.0 - BETA_1) as f32, (1.0 - BETA_2) as f32);
         Zip::from(parameters).and(&mut self.mean).and(&mut self.square).and(gradient).for_each(|p, m, v, &g| {
-            *m += (g - *m) * (1.0 - keep_1);
-            *v = keep_2 * *v + (1.0 - keep_2) * g * g;
+            *m += (g - *m) * share_1;
+            *v = keep * *v + share_2 * g * g;
             *p -= rate * *m / (v.sqrt() / root + EPSILON as f32);
         });
     }

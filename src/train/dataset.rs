@@ -50,6 +50,16 @@ pub struct Skipped {
     pub error: picture::Error,
 }
 
+impl std::fmt::Display for Skipped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (path, error) = (self.path.display().to_string(), self.error.to_string());
+        match error.starts_with(&path) {
+            true => f.write_str(&error),
+            false => write!(f, "{path}: {error}"),
+        }
+    }
+}
+
 /// The photographs to learn from.
 #[derive(Debug, Default)]
 pub struct Dataset {

@@ -82,7 +82,7 @@ impl Material {
         let subjects = with_tokens(pipeline, subjects)?;
         let captions = captions(pipeline, &subjects, prompts)?;
         let encode = |photo: &Photo| {
-            let posterior = pipeline.encode_picture(&photo.picture)?;
+            let posterior = pipeline.posterior(&photo.picture)?;
             Ok::<_, Error>(View { posterior, weight: photo.weight.clone() })
         };
         let mut examples = Vec::with_capacity(dataset.photos.len());

@@ -90,11 +90,11 @@ fn open(arguments: &Arguments, plan: &Plan) -> Result<Pipeline> {
 
 fn tell_skipped(arguments: &Arguments, dataset: &Dataset, progress: &Progress) -> Result<()> {
     if let Some(skipped) = dataset.skipped.first().filter(|_| arguments.strict) {
-        bail!("--strict: {} cannot be used: {}", skipped.path.display(), skipped.error);
+        bail!("--strict: {skipped}");
     }
     if !arguments.json {
         for skipped in &dataset.skipped {
-            progress.note(&format!("left out {}: {}", skipped.path.display(), skipped.error));
+            progress.note(&format!("left out {skipped}"));
         }
     }
     Ok(())
