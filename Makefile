@@ -18,10 +18,10 @@ DEMO = target/release/infusion generate --model models/demo --overwrite \
 
 demo: setup build ## draw with and without a concept into target/demo
 	@mkdir -p target/demo
-	$(DEMO) "a photo of a <ball> in the snow" --seed 7 \
+	$(DEMO) "a photo of a <ball> in the snow" --seed 3 \
 		-o target/demo/infused.png --foundation target/demo/foundation.png
-	$(DEMO) "a photo of a <ball> on the sand" --seed 1 --batch 4 \
-		-o target/demo/sand.png --sheet target/demo/sheet.png
+	$(DEMO) "a photo of a <ball> on the sand" "a <ball> at night" "a large <ball> on the pavement" \
+		--seed 1 --steps 25 -o target/demo/more.png --sheet target/demo/sheet.png
 
 test: setup ## every test
 	$(CARGO) test

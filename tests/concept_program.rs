@@ -1,10 +1,15 @@
 //! `infusion concept`, driven as a user would.
 
+#[path = "support/tiny.rs"]
+mod tiny;
+
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use infusion::concept::{Concept, Existing, Precision};
-use ndarray::Array2;
+use infusion::pipeline::{Pipeline, PipelineOptions};
+use infusion::runtime::{Session, SessionOptions, Tensor};
+use ndarray::{Array1, Array2, Array3, Array4};
 
 /// Cross-attention layers of Stable Diffusion 1.5: block, attentions, width.
 const SD15: [(&str, usize, usize); 7] = [
@@ -111,6 +116,74 @@ fn export_writes_a_flatbuffer_with_the_numbers_in_it() {
 
     let refused = infusion(&["export", "-o", out, "--overwrite", "--tokens", "80"], &[&concept.path.expect("loaded")]);
     assert!(!refused.ok && refused.err.contains("--tokens 80"), "{}", refused.err);
+}
+
+/// V(τ + δ) = V(τ) + Δ: what `f` gives for a context with δ added is what it gives without, and the import's Δ.
+#[test]
+fn import_folds_through_the_value_projections_exactly() {
+    let pipeline = tiny::pipeline();
+    let folder = pipeline.path();
+    let path = |name: &str| folder.join(name).display().to_string();
+    let (context, width) = ((0..77).map(|row| (row as f32).sin()).collect::<Vec<f32>>(), 32);
+    let context = Array3::from_shape_fn((1, 77, width), |(_, row, column)| context[row] * (column as f32 * 0.7).cos());
+    let delta = Array2::from_shape_fn((1, width), |(_, column)| 0.3 * (column as f32).cos());
+    let bytes: Vec<u8> = delta.iter().flat_map(|value: &f32| value.to_le_bytes()).collect();
+    let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![1, width], &bytes).expect("fits");
+    safetensors::serialize_to_file([("delta", view)], None, &folder.join("wide.safetensors")).expect("writes");
+
+    let (model, out) = (path("."), path("folded.safetensors"));
+    let arguments = ["import", "--model", &model, "--name", "striped", "--class", "ball", "-p", "f32", "-o", &out];
+    let imported = infusion(&arguments, &[&folder.join("wide.safetensors")]);
+    assert!(imported.ok, "{}", imported.err);
+    let folded = Concept::load(&out).expect("loads");
+    assert_eq!((folded.word.as_str(), folded.class.as_str()), ("striped", "ball"));
+
+    let graphs = Pipeline::open(folder, &PipelineOptions::default()).expect("opens").graphs().clone();
+    assert_eq!(folded.base_model_hash, graphs.base_model_hash);
+    let session = Session::open(folder.join("unet/model.f.onnx"), &SessionOptions::default()).expect("opens");
+    let values = |context: Array3<f32>| {
+        let feeds = [
+            ("sample", Tensor::from(Array4::<f32>::zeros((1, 4, 8, 8)))),
+            ("timestep", Tensor::from(Array1::from_elem(1, 5_i64))),
+            ("encoder_hidden_states", Tensor::from(context)),
+        ];
+        let feeds: Vec<(&str, &Tensor)> = feeds.iter().map(|(name, tensor)| (*name, tensor)).collect();
+        let mut outputs = session.run(&feeds).expect("runs");
+        let take = |layer| outputs.take(&format!("infusion.{layer}.value")).expect("there").into_f32();
+        (0..graphs.layers.len()).map(take).collect::<Vec<_>>()
+    };
+    let (before, after) = (values(context.clone()), values(&context + &delta));
+    for (layer, (before, after)) in graphs.layers.iter().zip(before.iter().zip(&after)) {
+        let added = folded.layer(&layer.module_path).expect("every layer");
+        let off = (after - before - added).iter().fold(0f32, |most, value| most.max(value.abs()));
+        assert!(off < 1e-5, "{}: {off}", layer.module_path);
+    }
+
+    let shown = infusion(&["show", "--model", &model], &[Path::new(&out)]);
+    assert!(shown.ok && shown.out.contains("unet/model.onnx: fits"), "{}{}", shown.out, shown.err);
+    let other = concept(folder, "other", 1);
+    let shown = infusion(&["show", "--json", "--model", &model], &[&other]);
+    assert!(shown.out.contains(r#""fits":false"#), "{}", shown.out);
+    let narrow = infusion(&["import", "-m", &model, "--class", "ball", "-o", &path("no.safetensors")], &[&other]);
+    assert!(!narrow.ok && narrow.err.contains("other.safetensors"), "{}", narrow.err);
+}
+
+#[test]
+fn an_adapter_names_type_batch_and_strength() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = concept(folder.path(), "striped", 1);
+    let out = folder.path().join("a.onnx_adapter").display().to_string();
+    let more = ["--float", "f16", "--tokens", "5", "--batch", "1", "--strength", "0.5", "--length", "77"];
+    let sizes = [&["export", "--output", &out, "--overwrite"][..], &more].concat();
+    assert!(infusion(&sizes, &[&file]).ok);
+    let half = std::fs::metadata(&out).expect("written").len();
+    assert!(infusion(&["export", "--output", &out, "--overwrite", "--float", "f32"], &[&file]).ok);
+    assert!(std::fs::metadata(&out).expect("written").len() > half + 12_480, "f16 takes half");
+    let merged = folder.path().join("m.safetensors").display().to_string();
+    let named = ["merge", "--name", "both", "--class", "cup", "-o", &merged];
+    assert!(infusion(&named, &[&file, &file]).ok);
+    let merged = Concept::load(merged).expect("loads");
+    assert_eq!((merged.word.as_str(), merged.class.as_str()), ("both", "cup"));
 }
 
 #[test]

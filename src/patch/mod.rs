@@ -60,5 +60,5 @@ pub use manifest::{Layer, Manifest, Source};
 pub use recipe::{Parts, Recipe};
 pub use survey::{Attention, CrossAttention, NearMiss, Survey};
 pub use train::TrainNames;
-pub use value_weights::base_model_hash;
+pub use value_weights::{base_model_hash, value_weights};
 pub use variant::{EmitOptions, Variant, emit};

@@ -15,13 +15,21 @@ use crate::onnx::{Model, NodeExt, NodeId};
 /// # Errors
 /// External weights that cannot be read.
 pub fn base_model_hash(model: &Model, survey: &Survey) -> Result<Option<String>> {
+    let Some(weights) = value_weights(model, survey)? else { return Ok(None) };
     let mut hash = Sha256::new();
-    for layer in &survey.layers {
-        let Some(weight) = value_weight(model, survey, layer)? else { return Ok(None) };
+    for weight in weights {
         let bytes: Vec<u8> = weight.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect();
         hash.update(bytes);
     }
     Ok(Some(prefixed(&hash.finalize())))
+}
+
+/// W_V `[in, out]` of every layer in order; `None` where some layer's cannot be read from the graph.
+///
+/// # Errors
+/// External weights that cannot be read.
+pub fn value_weights(model: &Model, survey: &Survey) -> Result<Option<Vec<Array2<f32>>>> {
+    survey.layers.iter().map(|layer| value_weight(model, survey, layer)).collect()
 }
 
 /// W_V of `layer`, [in,out].

@@ -1,6 +1,7 @@
 use ndarray::Array3;
 
 use crate::prompt::{Prompt, Tokens, Words};
+use crate::runtime;
 use crate::schedulers::Latents;
 
 use super::graphs::Graph;
@@ -65,7 +66,7 @@ impl Pipeline {
         let models = self.models(request, &plan, conditioning.context.shape()[1])?;
         observer.stage(Stage::Steps(plan.steps - plan.first_step));
         let run = Run { request, plan: &plan, conditioning: &conditioning, injections: &injections, models };
-        let done = run.finished(trunk, &mut generators, observer)?;
+        let done = run.finished(trunk, &mut generators, observer).map_err(|error| with_size(error, request))?;
         self.drop_unless_kept(|pipeline| pipeline.unet.release());
         Ok(latents_of(&plan, done))
     }
@@ -173,6 +174,18 @@ impl Pipeline {
         if self.low_memory {
             drop(self);
         }
+    }
+}
+
+/// Most exports fix how latents that cannot be halved evenly are put together again, and fail inside the UNet.
+fn with_size(error: Error, request: &Request) -> Error {
+    let (width, height) = (request.width, request.height);
+    match error {
+        Error::Runtime(runtime::Error::Run { model, reason }) if width % 64 != 0 || height % 64 != 0 => {
+            let reason = format!("{} does not take it ({reason}); multiples of 64 always work", model.display());
+            Error::setting(format!("size {width}x{height}"), reason)
+        }
+        other => other,
     }
 }
 

@@ -43,7 +43,8 @@ pub fn choose(spec: &ProviderSpec) -> Result<Choice> {
             Err(error) => refusals.push(error.to_string()),
         }
     }
-    let reason = format!("nothing faster works here:\n  {}", refusals.join("\n  "));
+    let names: Vec<String> = PREFERENCE.iter().map(|kind| ProviderSpec::new(*kind).to_string()).collect();
+    let reason = format!("none of {} can be used here:\n  {}", names.join(", "), refusals.join("\n  "));
     Ok(Choice { spec: ProviderSpec::new(ProviderKind::Cpu), reason })
 }
 

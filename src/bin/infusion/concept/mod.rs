@@ -4,6 +4,7 @@
 
 mod convert;
 mod export;
+mod import;
 mod merge;
 mod show;
 
@@ -19,6 +20,7 @@ pub enum Command {
     Show(show::Arguments),
     Convert(convert::Arguments),
     Merge(merge::Arguments),
+    Import(import::Arguments),
     Export(export::Arguments),
 }
 
@@ -27,6 +29,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Show(arguments) => show::run(arguments),
         Command::Convert(arguments) => convert::run(arguments),
         Command::Merge(arguments) => merge::run(arguments),
+        Command::Import(arguments) => import::run(arguments),
         Command::Export(arguments) => export::run(arguments),
     }
 }

@@ -1,7 +1,10 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use infusion::concept::Concept;
+use infusion::concept::{Concept, LayerSpec};
+use infusion::onnx::Model;
+use infusion::onnx::infer::infer;
+use infusion::patch::{FindOptions, base_model_hash, find};
 use ndarray::Array2;
 use serde_json::{Value, json};
 
@@ -11,22 +14,59 @@ pub struct Arguments {
     /// Concept files (.safetensors)
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Also say whether the concepts go with this model: a pipeline's folder, or a UNet's .onnx file
+    #[arg(short, long, value_name = "MODEL")]
+    model: Option<PathBuf>,
     /// Print one JSON object a file and line
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(arguments: Arguments) -> Result<()> {
+    let model = arguments.model.as_deref().map(Base::of).transpose()?;
     for file in &arguments.files {
         let concept = Concept::load(file)?;
         let bytes = std::fs::metadata(file)?.len();
         if arguments.json {
-            println!("{}", describe(&concept, bytes));
+            let mut described = describe(&concept, bytes);
+            if let Some(model) = &model {
+                described["fits"] = model.refusal(&concept).is_none().into();
+            }
+            println!("{described}");
         } else {
             print(&concept, bytes);
+            if let Some(model) = &model {
+                let verdict = model.refusal(&concept).unwrap_or_else(|| "fits".to_owned());
+                println!("  {}: {verdict}", model.unet.display());
+            }
         }
     }
     Ok(())
+}
+
+/// A model that concepts may have been learned on.
+struct Base {
+    unet: PathBuf,
+    layers: Vec<LayerSpec>,
+    hash: Option<String>,
+}
+
+impl Base {
+    fn of(model: &Path) -> Result<Self> {
+        let unet = super::import::unet_of(model)?;
+        let source = Model::open(&unet)?;
+        let survey = find(&source, &infer(&source), &FindOptions::default())?;
+        let layers = survey.layers.iter();
+        let layers = layers.map(|it| LayerSpec { module_path: it.module_path.clone(), width: it.width }).collect();
+        Ok(Self { layers, hash: base_model_hash(&source, &survey)?, unet })
+    }
+
+    /// Why the concept does not go with it.
+    fn refusal(&self, concept: &Concept) -> Option<String> {
+        let hash = self.hash.as_deref().unwrap_or("unknown (its weights are quantised or packed)");
+        let other = concept.check_base(hash, false).err();
+        other.or_else(|| concept.matrix(&self.layers).err()).map(|error| error.to_string())
+    }
 }
 
 fn describe(concept: &Concept, bytes: u64) -> Value {

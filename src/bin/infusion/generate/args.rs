@@ -7,9 +7,11 @@ use crate::runtime_args::RuntimeArgs;
 /// Generate pictures from a prompt, with concepts
 #[derive(Clone, Debug, Args)]
 pub struct Arguments {
-    /// What the picture shows; <name> marks a concept: "a photo of a <ball> in the snow"
-    #[arg(required_unless_present = "from")]
-    pub prompt: Option<String>,
+    /// What the picture shows; <name> marks a concept: "a photo of a <ball> in the snow". Also
+    /// <name:0.9> (strength), <name|plural> (another word form), (word:1.2) (weight), BREAK (next chunk
+    /// of 77 tokens). Several prompts are drawn one after the other
+    #[arg(required_unless_present = "from", value_name = "PROMPT")]
+    pub prompts: Vec<String>,
     /// Folder of the pipeline in ONNX (model_index.json, unet/model.onnx, …) [default: INFUSION_MODEL]
     #[arg(short, long, value_name = "DIR")]
     pub model: Option<PathBuf>,
@@ -19,9 +21,13 @@ pub struct Arguments {
     /// Folder in which <name> is looked up as NAME.safetensors
     #[arg(long = "concepts", value_name = "DIR")]
     pub concept_folder: Option<PathBuf>,
-    /// Several pictures on one foundation, one for each factor on all strengths, e.g. 1,0.5,-0.5
+    /// Several pictures on one run of the foundation, one for each factor on all strengths, e.g. 1,0.5,-0.5;
+    /// each costs one customised stream, and no memory beyond its latents [default: 1]
     #[arg(long, value_name = "FACTORS", value_delimiter = ',', allow_hyphen_values = true)]
     pub variations: Vec<f32>,
+    /// One more picture on the same run of the foundation, with these concepts; may be repeated
+    #[arg(long, value_name = "NAME=FILE[:STRENGTH],…")]
+    pub variation: Vec<String>,
     /// What the picture should not show [default: nothing]
     #[arg(short, long, value_name = "TEXT")]
     pub negative_prompt: Option<String>,
@@ -70,22 +76,25 @@ pub struct Arguments {
     /// Start noise [batch, 4, height/8, width/8] from a .safetensors file, instead of the seed's
     #[arg(long, value_name = "FILE")]
     pub noise: Option<PathBuf>,
-    /// The picture to write; with several, seed and variation are added to the name
+    /// The picture to write; with several, the prompt's number (-p1), seed (-7) and variation (-v1) are
+    /// added to the name
     #[arg(short, long, value_name = "FILE", default_value = "infused.png")]
     pub output: PathBuf,
-    /// Also write the foundation's picture
+    /// Also write the foundation's picture; costs nothing with --streams separate
     #[arg(long, value_name = "FILE")]
     pub foundation: Option<PathBuf>,
-    /// Also write all pictures on one sheet
+    /// Also write all pictures on one sheet, the foundation's above
     #[arg(long, value_name = "FILE")]
     pub sheet: Option<PathBuf>,
-    /// Also write heat maps of the attention to each concept, beside the picture
+    /// Also write heat maps of the attention to each concept over the picture, beside it
+    /// (-attention-NAME)
     #[arg(long)]
     pub attention_maps: bool,
-    /// Write the picture so far every N steps, beside the picture
+    /// Write the picture so far every N steps, beside the picture (-preview) [default: never]
     #[arg(long, value_name = "N")]
     pub preview_every: Option<usize>,
-    /// Take all settings from a picture that this program made; other options change them
+    /// Take all settings from a picture that this program made, or prompt, sampler, steps, seed and size
+    /// from one with A1111's text; other options change them
     #[arg(long, value_name = "PICTURE")]
     pub from: Option<PathBuf>,
     /// Use concepts that were learned on another model

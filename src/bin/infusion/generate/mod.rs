@@ -4,6 +4,7 @@ mod args;
 mod output;
 mod progress;
 mod settings;
+mod sheet;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +13,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use infusion::concept::Concept;
-use infusion::pipeline::{ConceptUse, Generated, InitImage, Pipeline, PipelineOptions, Request, Variation};
+use infusion::pipeline::{ConceptUse, InitImage, Mode, Pipeline, PipelineOptions, Request, Variation};
 use infusion::runtime::{ProviderKind, providers};
 use infusion::schedulers::Latents;
 use ndarray::Array4;
@@ -27,34 +28,42 @@ use settings::{ConceptFile, Settings};
 
 use crate::interrupt;
 
+/// Share of the steps that img2img runs unless told otherwise.
+const STRENGTH: f64 = 0.8;
+
 pub fn run(arguments: &Arguments) -> Result<()> {
     let settings = Settings::resolve(arguments)?;
-    let factors = if arguments.variations.is_empty() { vec![1.0] } else { arguments.variations.clone() };
-    if factors.len() > 1 && settings.concepts.is_empty() {
-        bail!("--variations: there is no concept to vary");
-    }
-    let output = Output::new(arguments, arguments.batch.unwrap_or(1) * factors.len())?;
+    let prompts = settings.of_prompts(arguments);
+    let variations: Vec<_> = prompts.iter().map(|it| it.variations(arguments)).collect::<Result<_>>()?;
+    let each = variations.iter().map(|it| it.len().max(1)).max().unwrap_or(1);
+    let mut output = Output::new(arguments, &settings, prompts.len(), each)?;
     arguments.runtime.load()?;
     tell_provider(arguments)?;
     let pipeline = open(arguments, &settings)?;
-    let request = request(arguments, &settings, &factors, &pipeline)?;
     interrupt::listen();
     let started = Instant::now();
-    let previews = arguments.preview_every.map(|every| {
-        let path = output::beside(&arguments.output, "-preview");
-        Previews { pipeline: &pipeline, every, path }
-    });
-    let mut progress = Progress::new(!arguments.quiet && !arguments.json, previews);
-    let made = pipeline.generate(&request, &mut progress);
-    progress.finish();
-    let made = made?;
-    if made.cancelled {
-        eprintln!("stopped after {} steps; no picture was written (previews that were are kept)", made.steps);
-        std::process::exit(130);
+    let mut last = None;
+    for (index, (settings, variations)) in prompts.iter().zip(&variations).enumerate() {
+        let request = request(arguments, settings, variations, &pipeline)?;
+        let mut progress = Progress::new(!arguments.quiet && !arguments.json, previews(arguments, &pipeline));
+        let made = pipeline.generate(&request, &mut progress);
+        progress.finish();
+        let made = made?;
+        if made.cancelled {
+            eprintln!("stopped after {} of {} steps; {}", made.steps, settings.steps, output.kept(&progress));
+            std::process::exit(130);
+        }
+        output.write(index, &made, settings, variations)?;
+        last = Some((made.graphs, made.steps));
     }
-    let written = output.write(&made, &settings, &factors)?;
-    report(arguments, &pipeline, &made, &written, started);
+    let written = output.finish()?;
+    report(arguments, &pipeline, last.unwrap_or_default(), &written, started);
     Ok(())
+}
+
+fn previews<'a>(arguments: &Arguments, pipeline: &'a Pipeline) -> Option<Previews<'a>> {
+    let path = output::beside(&arguments.output, "-preview");
+    arguments.preview_every.map(|every| Previews { pipeline, every, path, written: false })
 }
 
 fn tell_provider(arguments: &Arguments) -> Result<()> {
@@ -77,24 +86,28 @@ fn open(arguments: &Arguments, settings: &Settings) -> Result<Pipeline> {
     Ok(Pipeline::open(&settings.model, &options)?)
 }
 
-fn request(arguments: &Arguments, settings: &Settings, factors: &[f32], pipeline: &Pipeline) -> Result<Request> {
-    let concepts: Vec<(&ConceptFile, Arc<Concept>)> =
-        settings.concepts.iter().map(|used| Ok((used, Arc::new(Concept::load(&used.file)?)))).collect::<Result<_>>()?;
-    let variation = |&factor: &f32| Variation {
-        concepts: concepts
-            .iter()
-            .map(|(used, concept)| ConceptUse {
-                name: used.name.clone(),
-                concept: Arc::clone(concept),
-                strength: used.strength * factor,
-            })
-            .collect(),
+fn request(
+    arguments: &Arguments,
+    settings: &Settings,
+    variations: &[Vec<ConceptFile>],
+    pipeline: &Pipeline,
+) -> Result<Request> {
+    let mut files: BTreeMap<&Path, Arc<Concept>> = BTreeMap::new();
+    for used in variations.iter().flatten() {
+        if !files.contains_key(used.file.as_path()) {
+            files.insert(&used.file, Arc::new(Concept::load(&used.file)?));
+        }
+    }
+    let use_of = |used: &ConceptFile| {
+        let concept = files.get(used.file.as_path()).map(Arc::clone);
+        concept.map(|concept| ConceptUse { name: used.name.clone(), concept, strength: used.strength })
     };
-    let variations = if concepts.is_empty() { Vec::new() } else { factors.iter().map(variation).collect() };
+    let variations =
+        variations.iter().map(|used| Variation { concepts: used.iter().filter_map(use_of).collect() }).collect();
     let (width, height) = pipeline.usual_size();
     let init_image = match &settings.init_image {
         Some(path) => {
-            Some(InitImage { picture: infusion::picture::open(path)?, strength: settings.strength.unwrap_or(0.8) })
+            Some(InitImage { picture: infusion::picture::open(path)?, strength: settings.strength.unwrap_or(STRENGTH) })
         }
         None => None,
     };
@@ -116,7 +129,7 @@ fn request(arguments: &Arguments, settings: &Settings, factors: &[f32], pipeline
         layer_scales: settings.scales(),
         init_image,
         noise: settings.noise.as_deref().map(noise).transpose()?,
-        foundation: arguments.foundation.is_some(),
+        foundation: arguments.foundation.is_some() || (arguments.sheet.is_some() && settings.mode()? == Mode::Separate),
         attention_maps: arguments.attention_maps,
         force: arguments.force,
     })
@@ -138,7 +151,13 @@ fn noise(path: &Path) -> Result<Latents> {
     Ok(Array4::from_shape_vec(shape, values.collect())?)
 }
 
-fn report(arguments: &Arguments, pipeline: &Pipeline, made: &Generated, written: &[Written], started: Instant) {
+fn report(
+    arguments: &Arguments,
+    pipeline: &Pipeline,
+    (graphs, steps): (&str, usize),
+    written: &[Written],
+    started: Instant,
+) {
     let seconds = started.elapsed().as_secs_f64();
     let sessions = pipeline.loaded();
     if arguments.json {
@@ -148,7 +167,7 @@ fn report(arguments: &Arguments, pipeline: &Pipeline, made: &Generated, written:
                    "cache": format!("{:?}", session.cache_use())})
         });
         let parts: Vec<_> = parts.collect();
-        let report = json!({"files": written, "graphs": made.graphs, "steps": made.steps,
+        let report = json!({"files": written, "graphs": graphs, "steps": steps,
                             "seconds": seconds, "sessions": parts});
         println!("{report:#}");
     } else if !arguments.quiet {
@@ -169,6 +188,6 @@ fn report(arguments: &Arguments, pipeline: &Pipeline, made: &Generated, written:
                 eprintln!("{part}: not cached: {reason}");
             }
         }
-        eprintln!("{seconds:.1} s, {} steps by {}", made.steps, made.graphs);
+        eprintln!("{seconds:.1} s, {steps} steps by {graphs}");
     }
 }

@@ -2,31 +2,48 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use infusion::files::Existing;
-use infusion::picture::{self, Cell, Parameters, PictureText, SheetRow};
+use infusion::picture::{self, Parameters, PictureText};
 use infusion::pipeline::Generated;
 use infusion::schedulers;
 use serde_json::json;
 
 use super::args::Arguments;
-use super::settings::Settings;
+use super::progress::Progress;
+use super::settings::{ConceptFile, Settings};
+use super::sheet::Sheet;
 
 /// The files of a run: their names are known, and checked, before any work is done.
 pub struct Output<'a> {
     arguments: &'a Arguments,
     existing: Existing,
+    prompts: usize,
+    seeds: usize,
+    variations: usize,
+    sheet: Sheet,
+    written: Vec<Written>,
 }
 
 /// A file that was written, for `--json`.
 pub type Written = serde_json::Value;
 
 impl<'a> Output<'a> {
-    pub fn new(arguments: &'a Arguments, pictures: usize) -> Result<Self> {
+    pub fn new(arguments: &'a Arguments, settings: &Settings, prompts: usize, variations: usize) -> Result<Self> {
         let existing = if arguments.overwrite { Existing::Replace } else { Existing::Keep };
-        let output = Self { arguments, existing };
-        let single = (pictures == 1).then(|| arguments.output.clone());
-        for path in [single, arguments.foundation.clone(), arguments.sheet.clone()].into_iter().flatten() {
-            output.check(&path)?;
+        let seeds = arguments.batch.unwrap_or(1);
+        let (sheet, written) = (Sheet::default(), Vec::new());
+        let output = Self { arguments, existing, prompts, seeds, variations, sheet, written };
+        let all = (0..prompts).flat_map(|prompt| (0..seeds as u64).map(move |picture| (prompt, picture)));
+        for (prompt, picture) in all {
+            let seed = settings.seed.wrapping_add(picture);
+            for variation in 0..variations {
+                output.check(&output.picture_path(prompt, seed, variation))?;
+            }
+            arguments
+                .foundation
+                .iter()
+                .try_for_each(|path| output.check(&output.foundation_path(path, prompt, seed)))?;
         }
+        arguments.sheet.iter().try_for_each(|path| output.check(path))?;
         Ok(output)
     }
 
@@ -41,74 +58,97 @@ impl<'a> Output<'a> {
         }
     }
 
-    pub fn write(&self, made: &Generated, settings: &Settings, factors: &[f32]) -> Result<Vec<Written>> {
-        let mut written = Vec::new();
-        let several = made.pictures.len() > 1;
-        for picture in &made.pictures {
-            let settings = varied(settings, picture.seed, factors.get(picture.variation).copied());
-            let mut name = String::new();
-            if several {
-                name = format!("-{}", picture.seed);
-                if factors.len() > 1 {
-                    name.push_str(&format!("-v{}", picture.variation + 1));
-                }
-            }
-            let path = beside(&self.arguments.output, &name);
-            self.save(&path, &picture.image, &text(&settings, &picture.image)?)?;
-            written
-                .push(json!({"kind": "picture", "file": path, "seed": picture.seed, "variation": picture.variation}));
-        }
-        self.write_foundation(made, settings, &mut written)?;
-        self.write_heat_maps(made, settings, &mut written)?;
-        self.write_sheet(made, settings, &mut written)?;
-        Ok(written)
+    /// `-p1-7-v1`, of which only what tells the pictures of this run apart.
+    fn addition(&self, prompt: usize, seed: u64, variation: Option<usize>) -> String {
+        let variation = variation.filter(|_| self.variations > 1);
+        let parts = [
+            (self.prompts > 1).then(|| format!("-p{}", prompt + 1)),
+            (self.seeds > 1 || variation.is_some()).then(|| format!("-{seed}")),
+            variation.map(|variation| format!("-v{}", variation + 1)),
+        ];
+        parts.into_iter().flatten().collect()
     }
 
-    fn write_foundation(&self, made: &Generated, settings: &Settings, written: &mut Vec<Written>) -> Result<()> {
-        let Some(path) = &self.arguments.foundation else { return Ok(()) };
-        for (picture, index) in made.foundation.iter().zip(0..) {
-            let seed = settings.seed.wrapping_add(index);
-            let settings = varied(settings, seed, Some(0.0));
-            let path = if made.foundation.len() > 1 { beside(path, &format!("-{seed}")) } else { path.clone() };
-            self.save(&path, picture, &text(&settings, picture)?)?;
-            written.push(json!({"kind": "foundation", "file": path, "seed": seed}));
+    fn picture_path(&self, prompt: usize, seed: u64, variation: usize) -> PathBuf {
+        beside(&self.arguments.output, &self.addition(prompt, seed, Some(variation)))
+    }
+
+    fn foundation_path(&self, path: &Path, prompt: usize, seed: u64) -> PathBuf {
+        beside(path, &self.addition(prompt, seed, None))
+    }
+
+    /// Writes the pictures of a prompt; they stay if a later one is stopped or fails.
+    pub fn write(
+        &mut self,
+        prompt: usize,
+        made: &Generated,
+        settings: &Settings,
+        variations: &[Vec<ConceptFile>],
+    ) -> Result<()> {
+        for picture in &made.pictures {
+            let concepts = variations.get(picture.variation).cloned().unwrap_or_default();
+            let settings = Settings { seed: picture.seed, concepts, ..settings.clone() };
+            let path = self.picture_path(prompt, picture.seed, picture.variation);
+            self.save(&path, &picture.image, &text(&settings, &picture.image)?)?;
+            self.written.push(json!({"kind": "picture", "file": path, "seed": picture.seed, "prompt": settings.prompt,
+                                     "variation": picture.variation}));
+        }
+        self.write_foundation(prompt, made, settings, variations)?;
+        self.write_heat_maps(prompt, made, settings)?;
+        if self.arguments.sheet.is_some() {
+            self.sheet.add(made, settings, variations);
         }
         Ok(())
     }
 
-    fn write_heat_maps(&self, made: &Generated, settings: &Settings, written: &mut Vec<Written>) -> Result<()> {
+    /// Writes what belongs to the whole run and says what there is.
+    pub fn finish(mut self) -> Result<Vec<Written>> {
+        if let Some(path) = &self.arguments.sheet {
+            let rows = self.sheet.rows(self.prompts, self.seeds);
+            self.save(path, &picture::contact_sheet(&rows)?, &PictureText::default())?;
+            self.written.push(json!({"kind": "sheet", "file": path}));
+        }
+        Ok(self.written)
+    }
+
+    /// What a run that was stopped leaves behind, in words.
+    pub fn kept(&self, progress: &Progress<'_>) -> String {
+        let written = self.written.iter().filter_map(|file| file["file"].as_str()).map(str::to_owned);
+        let preview = progress.preview().map(|path| path.display().to_string());
+        let files: Vec<String> = written.chain(preview).collect();
+        if files.is_empty() { "no picture was written".to_owned() } else { format!("kept: {}", files.join(", ")) }
+    }
+
+    fn write_foundation(
+        &mut self,
+        prompt: usize,
+        made: &Generated,
+        settings: &Settings,
+        variations: &[Vec<ConceptFile>],
+    ) -> Result<()> {
+        let Some(path) = &self.arguments.foundation else { return Ok(()) };
+        let mut concepts = variations.first().cloned().unwrap_or_default();
+        concepts.iter_mut().for_each(|concept| concept.strength = 0.0);
+        for (picture, index) in made.foundation.iter().zip(0..) {
+            let seed = settings.seed.wrapping_add(index);
+            let settings = Settings { seed, concepts: concepts.clone(), ..settings.clone() };
+            let path = self.foundation_path(path, prompt, seed);
+            self.save(&path, picture, &text(&settings, picture)?)?;
+            self.written.push(json!({"kind": "foundation", "file": path, "seed": seed}));
+        }
+        Ok(())
+    }
+
+    fn write_heat_maps(&mut self, prompt: usize, made: &Generated, settings: &Settings) -> Result<()> {
         for heat in &made.heat_maps {
             let Some(under) = made.pictures.get(heat.picture) else { continue };
             let drawn = picture::heat_map(&under.image, heat.map.view(), 0.6)?;
             let seed = settings.seed.wrapping_add(heat.picture as u64);
-            let mut name = format!("-attention-{}", heat.concept);
-            if made.pictures.len() > 1 {
-                name = format!("-{seed}{name}");
-            }
+            let name = format!("{}-attention-{}", self.addition(prompt, seed, None), heat.concept);
             let path = beside(&self.arguments.output, &name);
             self.save(&path, &drawn, &PictureText::default())?;
-            written.push(json!({"kind": "attention map", "file": path, "seed": seed, "concept": heat.concept}));
+            self.written.push(json!({"kind": "attention map", "file": path, "seed": seed, "concept": heat.concept}));
         }
-        Ok(())
-    }
-
-    fn write_sheet(&self, made: &Generated, settings: &Settings, written: &mut Vec<Written>) -> Result<()> {
-        let Some(path) = &self.arguments.sheet else { return Ok(()) };
-        let cell = |caption: String, picture: &picture::Picture| Cell { caption, picture: picture.clone() };
-        let mut rows = Vec::new();
-        if !made.foundation.is_empty() {
-            let cells = made.foundation.iter().zip(0..);
-            let cells = cells.map(|(it, index)| cell(format!("seed {}", settings.seed.wrapping_add(index)), it));
-            rows.push(SheetRow { label: "foundation".to_owned(), cells: cells.collect() });
-        }
-        let variations = made.pictures.iter().map(|picture| picture.variation).max().unwrap_or(0);
-        for variation in 0..=variations {
-            let of_this = made.pictures.iter().filter(|picture| picture.variation == variation);
-            let cells = of_this.map(|it| cell(format!("seed {}", it.seed), &it.image)).collect();
-            rows.push(SheetRow { label: settings.prompt.clone(), cells });
-        }
-        self.save(path, &picture::contact_sheet(&rows)?, &PictureText::default())?;
-        written.push(json!({"kind": "sheet", "file": path}));
         Ok(())
     }
 
@@ -117,29 +157,24 @@ impl<'a> Output<'a> {
     }
 }
 
-/// The settings that make one of several pictures alone.
-fn varied(settings: &Settings, seed: u64, factor: Option<f32>) -> Settings {
-    let mut settings = Settings { seed, ..settings.clone() };
-    if let Some(factor) = factor {
-        settings.concepts.iter_mut().for_each(|concept| concept.strength *= factor);
-    }
-    settings
-}
-
 /// A1111's text for other tools, and all settings for this one.
 fn text(settings: &Settings, picture: &picture::Picture) -> Result<PictureText> {
-    let sampler = schedulers::find(&settings.scheduler).map_or(settings.scheduler.clone(), |it| it.label.to_owned());
-    let mut parameters = Parameters {
+    let sampler = schedulers::find(&settings.scheduler)?.label;
+    let parameters = Parameters {
         prompt: settings.prompt.clone(),
         negative_prompt: settings.negative_prompt.clone(),
         ..Default::default()
     };
-    parameters = parameters
+    let parameters = parameters
         .with("Steps", settings.steps)
         .with("Sampler", sampler)
         .with("CFG scale", settings.guidance_scale)
         .with("Seed", settings.seed)
         .with("Size", format!("{}x{}", picture.width(), picture.height()));
+    let parameters = match (&settings.init_image, settings.strength) {
+        (Some(_), strength) => parameters.with("Denoising strength", strength.unwrap_or(super::STRENGTH)),
+        (None, _) => parameters,
+    };
     Ok(PictureText::new(&parameters, &serde_json::to_value(settings)?))
 }
 

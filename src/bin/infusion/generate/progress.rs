@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use infusion::files::Existing;
@@ -18,6 +18,7 @@ pub struct Previews<'a> {
     pub pipeline: &'a Pipeline,
     pub every: usize,
     pub path: PathBuf,
+    pub written: bool,
 }
 
 impl<'a> Progress<'a> {
@@ -28,6 +29,11 @@ impl<'a> Progress<'a> {
 
     pub fn finish(&self) {
         self.bar.finish_and_clear();
+    }
+
+    /// The preview, if one was written.
+    pub fn preview(&self) -> Option<&Path> {
+        self.previews.as_ref().filter(|previews| previews.written).map(|previews| previews.path.as_path())
     }
 }
 
@@ -54,7 +60,7 @@ impl Observer for Progress<'_> {
 
     fn step(&mut self, report: &StepReport<'_>) -> Control {
         self.bar.set_position(report.step as u64);
-        if let Some(previews) = self.previews.as_ref().filter(|it| report.step.is_multiple_of(it.every.max(1))) {
+        if let Some(previews) = self.previews.as_mut().filter(|it| report.step.is_multiple_of(it.every.max(1))) {
             previews.write(report, &self.bar);
         }
         if interrupt::requested() { Control::Cancel } else { Control::Continue }
@@ -63,7 +69,7 @@ impl Observer for Progress<'_> {
 
 impl Previews<'_> {
     /// A preview that fails is reported and stops nothing.
-    fn write(&self, report: &StepReport<'_>, bar: &ProgressBar) {
+    fn write(&mut self, report: &StepReport<'_>, bar: &ProgressBar) {
         let Some(latents) = report.customised.first() else { return };
         let made = self.pipeline.decode(latents).map_err(anyhow::Error::from).and_then(|pictures| {
             for picture in pictures.iter().take(1) {
@@ -71,6 +77,7 @@ impl Previews<'_> {
             }
             Ok(())
         });
+        self.written |= made.is_ok();
         if let Err(error) = made {
             bar.suspend(|| eprintln!("preview: {error}"));
         }

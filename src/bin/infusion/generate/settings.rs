@@ -1,8 +1,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use infusion::picture;
+use infusion::picture::{self, Parameters};
 use infusion::pipeline::{GraphChoice, LayerScale, Mode};
+use infusion::schedulers;
 use serde::{Deserialize, Serialize};
 
 use super::args::{Arguments, Graphs, Streams};
@@ -45,7 +46,7 @@ impl Settings {
     /// The arguments over the settings of `--from`, over the defaults.
     pub fn resolve(arguments: &Arguments) -> Result<Self> {
         let mut settings = match &arguments.from {
-            Some(path) => Self::of_picture(path)?,
+            Some(path) => Self::of_picture(path, arguments)?,
             None => Self::defaults(arguments)?,
         };
         macro_rules! take {
@@ -54,7 +55,7 @@ impl Settings {
         macro_rules! take_some {
             ($($field:ident),*) => { $(if arguments.$field.is_some() { settings.$field = arguments.$field.clone(); })* };
         }
-        take!(model, prompt, negative_prompt, seed, steps, guidance_scale, scheduler, start, end);
+        take!(model, negative_prompt, seed, steps, guidance_scale, scheduler, start, end);
         take_some!(width, height, init_image, strength, noise);
         if let Some(streams) = arguments.streams {
             settings.streams = match streams {
@@ -69,10 +70,39 @@ impl Settings {
             settings.layer_scales =
                 arguments.layer_scales.iter().map(|text| layer_scale(text)).collect::<Result<_>>()?;
         }
-        if let Some(folder) = &arguments.concept_folder {
-            settings.find_concepts(folder);
-        }
         Ok(settings)
+    }
+
+    /// The settings of each prompt: those given, or the one of `--from`.
+    pub fn of_prompts(&self, arguments: &Arguments) -> Vec<Self> {
+        let own = std::slice::from_ref(&self.prompt);
+        let prompts = if arguments.prompts.is_empty() { own } else { &arguments.prompts };
+        let with = |prompt: &String| {
+            let mut settings = Self { prompt: prompt.clone(), ..self.clone() };
+            if let Some(folder) = &arguments.concept_folder {
+                settings.find_concepts(folder);
+            }
+            settings
+        };
+        prompts.iter().map(with).collect()
+    }
+
+    /// The concepts of each picture on one foundation; none where there are no concepts.
+    pub fn variations(&self, arguments: &Arguments) -> Result<Vec<Vec<ConceptFile>>> {
+        let factors = if arguments.variations.is_empty() { vec![1.0] } else { arguments.variations.clone() };
+        if self.concepts.is_empty() && !arguments.variations.is_empty() {
+            bail!("--variations: there is no concept to vary");
+        }
+        let scaled = |factor: &f32| {
+            let scaled = self.concepts.iter().cloned();
+            scaled.map(|concept| ConceptFile { strength: concept.strength * factor, ..concept }).collect()
+        };
+        let mut variations: Vec<Vec<ConceptFile>> = factors.iter().map(scaled).collect();
+        for text in &arguments.variation {
+            variations.push(text.split(',').map(concept).collect::<Result<_>>()?);
+        }
+        variations.retain(|concepts| !concepts.is_empty());
+        Ok(variations)
     }
 
     fn defaults(arguments: &Arguments) -> Result<Self> {
@@ -102,12 +132,35 @@ impl Settings {
         })
     }
 
-    fn of_picture(path: &Path) -> Result<Self> {
+    fn of_picture(path: &Path, arguments: &Arguments) -> Result<Self> {
         let text = picture::read_text(path)?;
-        let settings = text.infusion()?.with_context(|| {
-            format!("{}: holds no settings of this program (`infusion inspect` prints what it holds)", path.display())
-        })?;
-        serde_json::from_value(settings).with_context(|| format!("{}: its settings cannot be read", path.display()))
+        if let Some(settings) = text.infusion()? {
+            let unreadable = || format!("{}: its settings cannot be read", path.display());
+            return serde_json::from_value(settings).with_context(unreadable);
+        }
+        match text.parameters() {
+            Some(parameters) => Self::of_parameters(&parameters, arguments),
+            None => bail!("{}: holds no settings (`infusion inspect` prints what it holds)", path.display()),
+        }
+    }
+
+    /// The settings that other tools write into pictures, too.
+    fn of_parameters(parameters: &Parameters, arguments: &Arguments) -> Result<Self> {
+        let mut settings = Self::defaults(arguments)?;
+        settings.prompt.clone_from(&parameters.prompt);
+        settings.negative_prompt.clone_from(&parameters.negative_prompt);
+        settings.seed = parameters.get("Seed").unwrap_or(settings.seed);
+        settings.steps = parameters.get("Steps").unwrap_or(settings.steps);
+        settings.guidance_scale = parameters.get("CFG scale").unwrap_or(settings.guidance_scale);
+        settings.strength = parameters.get("Denoising strength");
+        if let Some((width, height)) = parameters.size() {
+            (settings.width, settings.height) = (Some(width as usize), Some(height as usize));
+        }
+        if let Some(sampler) = parameters.settings.get("Sampler") {
+            let schedule = parameters.settings.get("Schedule type").map(String::as_str);
+            settings.scheduler = scheduler_of(sampler, schedule)?;
+        }
+        Ok(settings)
     }
 
     /// Looks up every `<name>` of the prompt that `--concept` does not give.
@@ -142,6 +195,16 @@ impl From<Graphs> for GraphChoice {
             Graphs::Shared => Self::Shared,
         }
     }
+}
+
+/// A1111 writes `DPM++ 2M` and, since 1.9, `Karras` apart.
+fn scheduler_of(sampler: &str, schedule: Option<&str>) -> Result<String> {
+    let own_schedule = |schedule: &&str| !matches!(*schedule, "Automatic" | "Uniform" | "Normal");
+    let name = match schedule.filter(own_schedule) {
+        Some(schedule) if !sampler.ends_with(schedule) => format!("{sampler} {schedule}"),
+        _ => sampler.to_owned(),
+    };
+    Ok(schedulers::find(&name)?.name.to_owned())
 }
 
 /// `NAME=FILE[:STRENGTH]`; a colon that is not followed by a number belongs to the file.
@@ -190,6 +253,19 @@ mod tests {
     fn layer_scales_are_pairs() {
         assert_eq!(layer_scale("6:0.5").unwrap(), (6, 0.5));
         assert!(layer_scale("6").unwrap_err().to_string().contains("LAYER:FACTOR"));
+    }
+
+    #[test]
+    fn samplers_of_the_web_ui_are_known_by_both_spellings() {
+        for (sampler, schedule, name) in [
+            ("DPM++ 2M", Some("Karras"), "dpmpp_2m_karras"),
+            ("DPM++ 2M Karras", None, "dpmpp_2m_karras"),
+            ("Euler a", Some("Automatic"), "euler_a"),
+            ("DDIM", None, "ddim"),
+        ] {
+            assert_eq!(scheduler_of(sampler, schedule).unwrap(), name);
+        }
+        assert!(scheduler_of("DDIM", Some("Exponential")).unwrap_err().to_string().contains("DDIM Exponential"));
     }
 
     #[test]
