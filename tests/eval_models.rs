@@ -151,3 +151,38 @@ fn wasserstein_between_a_pipeline_and_itself_is_zero() {
     let report = report(folder.path(), &arguments);
     assert!(report["distance"]["squared"].as_f64().unwrap() < 1e-6, "{report}");
 }
+
+#[test]
+fn another_pipeline_that_is_the_same_diverges_by_nothing() {
+    let folder = with_pairs();
+    let report = report(folder.path(), &["fisher", "--pairs", ".", "--other", ".", "-n", "3", "--batch", "3"]);
+    assert_eq!(report["divergence"], 0.0);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_keeps_what_was_measured() {
+    let folder = with_pairs();
+    let common = ["fisher", "--pairs", ".", "--concept", "striped.safetensors", "--force", "--apply-to", "*"];
+    let state = ["--state", "state.json", "-n"];
+    let started = || infusion(folder.path(), &[&common[..], &state, &["1000000"]].concat());
+    let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("infusion"));
+    command.args(started().get_args()).current_dir(folder.path()).stdout(std::process::Stdio::null());
+    let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    let interrupted = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(interrupted.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+
+    let state_file = folder.path().join("state.json");
+    let kept: Value = serde_json::from_slice(&std::fs::read(&state_file).unwrap()).unwrap();
+    let done = kept["next"].as_u64().unwrap();
+    assert!(done > 0, "nothing was measured in four seconds");
+    let count = (done + 3).to_string();
+    let resumed = report(folder.path(), &[&common[..], &state, &[&count]].concat());
+    let whole = report(folder.path(), &[&common[..], &["-n", &count]].concat());
+    assert_eq!(resumed["pairs"], done + 3);
+    // Batches begin elsewhere, and their rows round differently.
+    let [resumed, whole] = [resumed, whole].map(|it| it["divergence"].as_f64().unwrap());
+    assert!((resumed / whole - 1.0).abs() < 1e-5, "{resumed} {whole}");
+}

@@ -1,5 +1,8 @@
 //! `infusion eval clip` and `dino` as a user runs them, on tiny backbones; see `tools/goldens/backbones.py`.
 
+#[path = "support/tiny.rs"]
+mod tiny;
+
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
@@ -99,4 +102,26 @@ fn what_is_missing_is_named() {
     assert!(refused(&["clip", "wide.png", "--backbone", "nowhere", "--prompt", "x"]).contains("nowhere"));
     assert!(refused(&["dino", "vit", "--backbone", "vit", "--references", "wide.png"]).contains("holds no PNG"));
     assert!(refused(&["clip", "wide.png", "--backbone", "clip", "--no-text"]).contains("--references"));
+}
+
+#[test]
+fn pictures_of_this_program_say_themselves_what_they_show() {
+    let folder = tiny::pipeline();
+    let file = folder.path().join("made.png");
+    let mut command = Command::cargo_bin("infusion").unwrap();
+    let arguments = ["generate", "a photo of a <thing> in the snow", "--model", ".", "--steps", "1", "--width", "64"];
+    let more = ["--height", "64", "--concept", "thing=striped.safetensors", "--force", "-o", "made.png", "--no-cache"];
+    command.current_dir(folder.path()).args(arguments).args(more).arg("--quiet").assert().success();
+    let (file, out) = (file.to_str().unwrap(), folder.path().display().to_string());
+    let own = Command::cargo_bin("infusion")
+        .unwrap()
+        .current_dir(&out)
+        .args(["eval", "clip", file, "--json", "--no-cache", "--backbone"])
+        .arg(root().join("clip"))
+        .output()
+        .unwrap();
+    let own: Value = serde_json::from_slice(&own.stdout).unwrap();
+    // The concept's super-class word stands for its mark.
+    let told = report(&["clip", file, "--backbone", "clip", "--prompt", "a photo of a ball in the snow"]);
+    assert_eq!(own[0]["mean"], told[0]["mean"]);
 }
