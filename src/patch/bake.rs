@@ -12,9 +12,9 @@ use crate::onnx::Model;
 /// What a baked graph does when nothing is fed.
 #[derive(Clone, Copy, Debug)]
 pub struct Baked<'a> {
-    /// [L,S]: how much of each slot's Δ each token's value gets, in every row of `rows`.
+    /// `[L,S]`: how much of each slot's Δ each token's value gets, in every row of `rows`.
     pub mask: ArrayView2<'a, f32>,
-    /// [S,D]: the layers' Δ side by side, in layer order.
+    /// `[S,D]`: the layers' Δ side by side, in layer order.
     pub delta: ArrayView2<'a, f32>,
     /// The rows of the batch that carry the concept; negative ones count from the end.
     pub rows: &'a [i64],

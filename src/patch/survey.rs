@@ -7,7 +7,7 @@ use crate::onnx::infer::Shapes;
 /// What [`find`](super::find) found in a model.
 #[derive(Clone, Debug)]
 pub struct Survey {
-    /// The graph input that holds the prompt's hidden states, [B,L,d].
+    /// The graph input that holds the prompt's hidden states, `[B,L,d]`.
     pub context_input: String,
     /// The element type of that input, which is also that of maps, values, masks and Δ.
     pub float_type: DataType,

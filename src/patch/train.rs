@@ -23,9 +23,9 @@ use crate::onnx::{DataType, Model, NodeBuilder, NodeExt};
 pub struct TrainNames;
 
 impl TrainNames {
-    /// Input [B,L,S]: what share of each row of Δ each row of the context gets.
+    /// Input `[B,L,S]`: what share of each row of Δ each row of the context gets.
     pub const MASK: &str = MASK;
-    /// Input [S,D]: Δ.
+    /// Input `[S,D]`: Δ.
     pub const DELTA: &str = DELTA;
     /// Input: what C should predict, shaped like the UNet's output.
     pub const TARGET: &str = "infusion.target";
@@ -33,7 +33,7 @@ impl TrainNames {
     pub const WEIGHT: &str = "infusion.weight";
     /// Output, a scalar: the mean of weight · error² over all elements.
     pub const LOSS: &str = "infusion.loss";
-    /// Output [S,D]: ∂loss/∂Δ.
+    /// Output `[S,D]`: ∂loss/∂Δ.
     pub const GRAD: &str = "infusion.grad";
     /// Output: C's prediction.
     pub const PREDICTION: &str = "infusion.prediction";

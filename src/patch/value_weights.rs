@@ -8,7 +8,7 @@ use super::trail::Trail;
 use super::{Axis, CrossAttention, Result, Survey};
 use crate::onnx::{Model, NodeExt, NodeId};
 
-/// `sha256:` over the weights W_V of all layers in order, each as [in,out] in row-major IEEE-754
+/// `sha256:` over the weights W_V of all layers in order, each as `[in,out]` in row-major IEEE-754
 /// half precision, little-endian; so the fp32 and fp16 exports of one model agree in every dialect.
 /// `None` where some layer's weights cannot be read from the graph.
 ///
@@ -32,7 +32,7 @@ pub fn value_weights(model: &Model, survey: &Survey) -> Result<Option<Vec<Array2
     survey.layers.iter().map(|layer| value_weight(model, survey, layer)).collect()
 }
 
-/// W_V of `layer`, [in,out].
+/// W_V of `layer`, `[in,out]`.
 fn value_weight(model: &Model, survey: &Survey, layer: &CrossAttention) -> Result<Option<Array2<f32>>> {
     let trail = Trail { graph: &model.graph, flow: &survey.flow };
     let mut seen: Vec<NodeId> = Vec::new();
@@ -67,7 +67,7 @@ fn own_columns(weight: Array2<f32>, part: &Part, layer: &CrossAttention) -> Arra
     }
 }
 
-/// The constant operand of a linear operator, [in,out].
+/// The constant operand of a linear operator, `[in,out]`.
 fn weight_of(model: &Model, id: NodeId) -> Result<Option<Array2<f32>>> {
     let node = model.graph.node(id);
     let transposed = node.attr_int("transB").unwrap_or(0) != 0;

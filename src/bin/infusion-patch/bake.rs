@@ -45,7 +45,7 @@ pub fn baked(
     Ok((format!("{stem}.shared.{word}.onnx"), graph))
 }
 
-/// [L,S]: each slot's strength in the rows that carry its token; a list longer than the concept has
+/// `[L,S]`: each slot's strength in the rows that carry its token; a list longer than the concept has
 /// tokens names further occurrences of the phrase.
 fn mask(arguments: &BakeArguments, slots: usize, tokens: usize) -> Result<Array2<f32>> {
     let rows = &arguments.token_rows;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::model::{ConceptArg, ModelArgs};
 use super::stop;
 use super::store::Store;
+use crate::interrupt;
 
 /// How samples are drawn; the defaults are the paper's.
 #[derive(Debug, clap::Args)]
@@ -99,7 +100,7 @@ pub fn draw(arguments: &DrawArgs) -> Result<Drawn> {
     let store = arguments.keep.as_deref().map(|folder| Store::open(folder, &settings)).transpose()?;
     let pipeline = arguments.model.open()?;
     let other = arguments.other.as_ref().map(|folder| arguments.model.open_folder(folder)).transpose()?;
-    stop::on_ctrl_c();
+    interrupt::listen();
     let drawer = Drawer { arguments, asked: &asked, store, variations: arguments.variations()? };
     let (original, customised) = match &other {
         Some(other) => {
@@ -231,7 +232,7 @@ impl Drawer<'_> {
 /// Final latents of F and of the first variation; `None` when stopped.
 fn sample(pipeline: &Pipeline, request: &Request) -> Result<Option<(Option<Latents>, Latents)>> {
     let made = pipeline.sample(request, &mut stop::UntilStopped)?;
-    if made.cancelled || stop::asked() {
+    if made.cancelled || interrupt::requested() {
         return Ok(None);
     }
     let latents = made.latents.into_iter().next().context("a run without latents")?;

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use super::model::{ConceptArg, ModelArgs};
 use super::pairs::{self, Pair};
 use super::state::Kept;
-use super::stop;
+use crate::interrupt;
 
 /// Latent Fisher divergence between the original model and a customised one
 ///
@@ -88,10 +88,10 @@ pub fn run(arguments: Arguments) -> Result<()> {
     }
     let mut kept = Kept::open(arguments.state.as_deref(), arguments.settings(&pairs)?)?;
     let measure = Measure::new(&arguments, &pairs)?;
-    stop::on_ctrl_c();
+    interrupt::listen();
     let bar = bar(count, arguments.quiet || arguments.json);
     while kept.state.next < count {
-        if stop::asked() {
+        if interrupt::requested() {
             bar.finish_and_clear();
             return stopped(&mut kept, count);
         }

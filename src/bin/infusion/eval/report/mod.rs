@@ -17,7 +17,7 @@ use infusion::pipeline::Pipeline;
 use serde_json::{Value, json};
 
 use super::model::{ConceptArg, ModelArgs};
-use super::stop;
+use crate::interrupt;
 use measures::Measure;
 use pictures::Scene;
 
@@ -106,7 +106,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let prompts = arguments.all_prompts()?;
     let named = arguments.concepts.iter().map(Named::load).collect::<Result<Vec<_>>>()?;
     let pipeline = arguments.model.open()?;
-    stop::on_ctrl_c();
+    interrupt::listen();
     let Some(scenes) = pictures::make(arguments, &pipeline, &named, &prompts)? else {
         eprintln!("stopped; no report was written");
         std::process::exit(130);

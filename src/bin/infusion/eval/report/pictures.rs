@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Arguments, Named};
 use crate::eval::stop;
+use crate::interrupt;
 
 /// A prompt's picture by both streams from the same noise.
 pub struct Scene {
@@ -91,7 +92,7 @@ fn scene(
         ..Default::default()
     };
     let made = pipeline.generate(&request, &mut stop::UntilStopped)?;
-    if made.cancelled || stop::asked() {
+    if made.cancelled || interrupt::requested() {
         return Ok(None);
     }
     let customised = made.pictures.into_iter().next().context("a run without a picture")?.image;
