@@ -57,7 +57,7 @@ pub fn four(budget: &Budget) -> Result<Figure> {
         Ok(Line { method, steps, kept: areas / 3.0, moved: moved / 3.0, off_the_line: off })
     };
     let mut figure = Vec::new();
-    let snapshots = all_weights(&toy, &concept, &tuning(budget, 1e-3), &budget.steps)?;
+    let snapshots = all_weights(&toy, &concept, &tuning(budget, 3e-3), &budget.steps)?;
     for (weights, &steps) in snapshots.iter().zip(&budget.steps) {
         let clouds = draw(weights)?;
         figure.push((line("all weights", steps, &clouds)?, panel(&clouds)));
