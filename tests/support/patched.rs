@@ -112,14 +112,16 @@ impl Graphs {
             .map(|kind| (format!("infusion.{kind}"), self.reference(&format!("{kind}.{label}")).to_owned()))
     }
 
-    /// The reference's inputs in the source's own dims; inputs that it lacks are zero.
+    /// The reference's inputs in the source's own dims; inputs that it lacks are zero, one cell wide.
     pub fn source_feeds(&self) -> Named {
         self.dialect.inputs.iter().map(|input| (input.name.clone(), self.feed(input))).collect()
     }
 
     fn feed(&self, input: &Value) -> ArrayD<f32> {
         let rows = self.reference("sample").shape()[0];
-        let dims = || input.dims.iter().map(|dim| dim.as_u64().map_or(rows, |dim| dim as usize)).collect::<Vec<_>>();
+        let free = |axis| if axis == 0 { rows } else { 1 };
+        let extent = |(axis, dim): (usize, &serde_json::Value)| dim.as_u64().map_or(free(axis), |dim| dim as usize);
+        let dims = || input.dims.iter().enumerate().map(extent).collect::<Vec<_>>();
         match input.name.as_str() {
             "timestep" => ArrayD::from_elem(IxDyn(&dims()), self.reference("timestep")[IxDyn(&[])]),
             name if self.references.contains_key(name) => self.reference(name).to_owned(),
