@@ -103,7 +103,7 @@ fn fused_graphs_compute_the_same() {
         if fused == 0 {
             return;
         }
-        let (options, output) = (EmitOptions { fuse: true }, &dialect.outputs[0].name);
+        let (options, output) = (EmitOptions { fuse: true, ..Default::default() }, &dialect.outputs[0].name);
         let f = graphs.run_with(Variant::F, graphs.source_feeds(), &options);
         let apart = difference(&f[output], graphs.reference("output"));
         assert!(apart <= dialect.tolerance, "{}: fused F is {apart:.1e} apart", dialect.name);

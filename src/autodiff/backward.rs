@@ -1,6 +1,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::emit::Emit;
+use super::recompute::Recompute;
 use super::rules::{is_quantised, rule};
 use super::step::Step;
 use super::{Error, Result};
@@ -16,6 +17,8 @@ pub struct Request {
     pub wanted: Vec<String>,
     /// Tensors that count as constants, whatever they depend on.
     pub stop: HashSet<String>,
+    /// Sets of nodes whose inner tensors are computed again on the way back instead of being kept.
+    pub recompute: Vec<HashSet<NodeId>>,
 }
 
 /// Appends the gradients of the seeded tensors with respect to the wanted ones, and returns
@@ -37,9 +40,10 @@ pub fn backward(model: &mut Model, shapes: &mut Shapes, request: &Request) -> Re
     for (tensor, seed) in &request.seeds {
         gradients.add(tensor, seed.clone());
     }
+    let mut recompute = Recompute::new(&model.graph, &order, &request.recompute);
     let mut emit = Emit::new(&mut model.graph, shapes, opset);
     for id in order.into_iter().rev() {
-        differentiate(&mut emit, id, &active, &mut gradients)?;
+        differentiate(&mut emit, id, &active, &mut gradients, &mut recompute)?;
     }
     let mut found = HashMap::new();
     for tensor in &request.wanted {
@@ -50,7 +54,13 @@ pub fn backward(model: &mut Model, shapes: &mut Shapes, request: &Request) -> Re
     Ok(found)
 }
 
-fn differentiate(emit: &mut Emit<'_>, id: NodeId, active: &HashSet<String>, gradients: &mut Gradients) -> Result<()> {
+fn differentiate(
+    emit: &mut Emit<'_>,
+    id: NodeId,
+    active: &HashSet<String>,
+    gradients: &mut Gradients,
+    recompute: &mut Recompute,
+) -> Result<()> {
     let node = emit.graph.node(id).clone();
     let wanted: Vec<bool> = node.input.iter().map(|input| active.contains(input)).collect();
     if !wanted.contains(&true) {
@@ -58,9 +68,7 @@ fn differentiate(emit: &mut Emit<'_>, id: NodeId, active: &HashSet<String>, grad
     }
     let arrived: Vec<Option<String>> =
         node.output.iter().map(|output| gradients.take(emit, output)).collect::<Result<_>>()?;
-    if arrived.iter().all(Option::is_none) {
-        return Ok(());
-    }
+    let Some(first) = arrived.iter().flatten().next().cloned() else { return Ok(()) };
     for (output, gradient) in node.output.iter().zip(&arrived) {
         if let Some(gradient) = gradient {
             gradients.add(output, gradient.clone());
@@ -70,7 +78,8 @@ fn differentiate(emit: &mut Emit<'_>, id: NodeId, active: &HashSet<String>, grad
         return Err(Error::Quantised { place: node.place() });
     }
     let rule = rule(node.domain_name(), node.op_type()).ok_or_else(|| Error::NoRule { place: node.place() })?;
-    let mut step = Step::new(emit, &node, wanted, arrived);
+    let read = recompute.instead(emit, &node, &first)?;
+    let mut step = Step::new(emit, &read, wanted, arrived);
     rule(&mut step)?;
     for (slot, gradient) in step.into_given() {
         gradients.add(&node.input[slot], gradient);

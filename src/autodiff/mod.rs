@@ -11,6 +11,9 @@
 //! gradient here. Statistics of norms are computed in float32 also in half-precision graphs;
 //! the caller scales the seed.
 //!
+//! What the way back needs of the forward pass is kept, unless [`Request::recompute`] names parts of it
+//! that are computed a second time instead.
+//!
 //! Uses [`crate::onnx`] alone; `patch` and `train` use it.
 //!
 //! # Adding an operator
@@ -25,6 +28,7 @@
 mod backward;
 mod emit;
 mod error;
+mod recompute;
 mod rules;
 mod step;
 

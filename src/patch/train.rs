@@ -4,19 +4,19 @@
 //! latents, and takes what leaves each layer from F, corrected by the maps' columns of the
 //! concept's tokens times Δ. The gradient follows C only: maps and values do not depend on Δ.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::correction::{self, DELTA, MASK};
 use super::f::extents;
 use super::region::Regions;
-use super::rows::{Counts, Customised};
+use super::rows::{self, Counts};
 use super::sketch::{Sketch, filled};
 use super::survey::Survey;
 use super::value::{Extent, value_info};
-use super::{Error, Result, Variant, stream};
+use super::{Error, Memory, Result, Variant, stream};
 use crate::autodiff::{self, Request, backward};
 use crate::onnx::infer::infer;
-use crate::onnx::{DataType, Model, NodeBuilder, NodeExt};
+use crate::onnx::{DataType, Model, NodeBuilder, NodeExt, NodeId};
 
 /// The names of what the train graph has beyond the source's inputs.
 #[derive(Clone, Copy, Debug)]
@@ -44,17 +44,21 @@ impl TrainNames {
 const HALF_SCALE: f32 = 32.0;
 
 /// Makes the graph of one training step.
-pub fn emit(mut model: Model, survey: &Survey) -> Result<Model> {
+pub fn emit(mut model: Model, survey: &Survey, memory: Memory) -> Result<Model> {
     let regions = Regions::of(&model.graph, survey);
     model.graph.value_info_mut().clear();
-    let prediction = predict(&mut model, survey, &regions)?;
+    let Customised { prediction, nodes, entries } = predict(&mut model, survey, &regions)?;
     let Loss { seed, scale } = loss(&mut Sketch::new(&mut model), survey, &prediction)?;
     let mut shapes = infer(&model);
     if let Some(shape) = shapes.shape(&prediction).map(<[_]>::to_vec) {
         shapes.state(&seed, survey.float_type, shape);
     }
-    let request =
-        Request { seeds: vec![(prediction.clone(), seed)], wanted: vec![DELTA.to_owned()], ..Request::default() };
+    let request = Request {
+        seeds: vec![(prediction.clone(), seed)],
+        wanted: vec![DELTA.to_owned()],
+        recompute: memory.parts(&model.graph, &nodes, &entries),
+        ..Request::default()
+    };
     let gradients = backward(&mut model, &mut shapes, &request).map_err(not_differentiable)?;
     let gradient = gradients.get(DELTA).cloned().unwrap_or_default();
     let mut sketch = Sketch::new(&mut model);
@@ -63,8 +67,18 @@ pub fn emit(mut model: Model, survey: &Survey) -> Result<Model> {
     Ok(model)
 }
 
-/// Adds the inputs and C; answers with the name of C's first output.
-fn predict(model: &mut Model, survey: &Survey, regions: &Regions) -> Result<String> {
+/// The stream C within the graph.
+struct Customised {
+    /// The name of its first output.
+    prediction: String,
+    /// What it has of its own, in topological order.
+    nodes: Vec<NodeId>,
+    /// What leaves each cross-attention, in order of execution.
+    entries: Vec<String>,
+}
+
+/// Adds the inputs and C.
+fn predict(model: &mut Model, survey: &Survey, regions: &Regions) -> Result<Customised> {
     let Some(output) = model.graph.outputs().first().cloned() else { return Err(refused("the model has no output")) };
     let mut sketch = Sketch::new(model);
     let (elem, [rows, tokens, slots]) = (survey.float_type, extents());
@@ -81,12 +95,13 @@ fn predict(model: &mut Model, survey: &Survey, regions: &Regions) -> Result<Stri
     let narrow = sketch.sizes(&survey.context_input, 0, 1)?;
     let counts = Counts { wide: narrow.clone(), narrow };
     let mask = correction::mask(&mut sketch, survey, &counts)?;
-    let (mut substitutes, mut foundations) = (HashMap::new(), Vec::new());
+    let (mut substitutes, mut foundations, mut entries) = (HashMap::new(), Vec::new(), Vec::new());
     for (layer, offset) in survey.layers.iter().zip(survey.offsets()) {
         sketch.enter_layer(layer.index);
-        let [own, left] = correction::streams(&mut sketch, survey, layer, offset, &mask, &Customised::All)?;
+        let [own, left] = correction::streams(&mut sketch, survey, layer, offset, &mask, &rows::Customised::All)?;
         let exit = layer.attention.exit.tensor.clone();
         foundations.push((exit.clone(), own));
+        entries.push(left.clone());
         substitutes.insert(exit, left);
     }
     sketch.leave_layer();
@@ -96,7 +111,12 @@ fn predict(model: &mut Model, survey: &Survey, regions: &Regions) -> Result<Stri
         let askers: Vec<_> = askers.into_iter().filter(|id| sketch.graph.node(*id).is("Shape")).collect();
         sketch.graph.replace_uses(exit, own, |id| askers.contains(&id))?;
     }
-    names.get(output.name()).cloned().ok_or_else(|| refused("its first output does not depend on cross-attention"))
+    let prediction = names.get(output.name()).cloned();
+    let prediction = prediction.ok_or_else(|| refused("its first output does not depend on cross-attention"))?;
+    let copied = names.iter().filter(|(original, _)| !foundations.iter().any(|(exit, _)| exit == *original));
+    let own: HashSet<NodeId> = copied.filter_map(|(_, copy)| sketch.graph.producer(copy)).collect();
+    let nodes = sketch.graph.topological_order()?.into_iter().filter(|id| own.contains(id)).collect();
+    Ok(Customised { prediction, nodes, entries })
 }
 
 /// The gradient of the loss at the prediction, `scale` times too large where that is given.

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use super::survey::Survey;
-use super::{FindOptions, Result, c, dual, f, find, fuse::fuse, refusal, shared, train};
+use super::{FindOptions, Memory, Result, c, dual, f, find, fuse::fuse, refusal, shared, train};
 use crate::onnx::Model;
 use crate::onnx::infer::infer;
 
@@ -43,11 +43,13 @@ impl fmt::Display for Variant {
 }
 
 /// What a user may say about the graphs made.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct EmitOptions {
     /// Write attention as `com.microsoft.MultiHeadAttention` where that is exact: less memory and
     /// faster on CPU and CUDA, unknown to TensorRT.
     pub fuse: bool,
+    /// What the train graph keeps for the way back, and what it computes twice.
+    pub memory: Memory,
 }
 
 /// Makes one graph of `model`, whose weights stay where they are.
@@ -61,13 +63,13 @@ pub fn emit(model: &Model, survey: &Survey, variant: Variant, options: &EmitOpti
         let (fused, _) = fuse(model, survey)?;
         let context = Some(survey.context_input.clone());
         let survey = find(&fused, &infer(&fused), &FindOptions { context, recipes: None })?;
-        return emit(&fused, &survey, variant, &EmitOptions { fuse: false });
+        return emit(&fused, &survey, variant, &EmitOptions { fuse: false, ..*options });
     }
     match variant {
         Variant::F => f::emit(model.clone(), survey),
         Variant::C => c::emit(model.clone(), survey),
         Variant::Dual => dual::emit(model.clone(), survey),
         Variant::Shared => shared::emit(model.clone(), survey),
-        Variant::Train => train::emit(model.clone(), survey),
+        Variant::Train => train::emit(model.clone(), survey, options.memory),
     }
 }

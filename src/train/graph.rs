@@ -6,7 +6,7 @@ use super::{Error, Material, Result, Row};
 use crate::onnx::infer::infer;
 use crate::onnx::write::{Overwrite, write_all};
 use crate::onnx::{Model, WriteOptions};
-use crate::patch::{EmitOptions, FindOptions, TrainNames, Variant, emit, find};
+use crate::patch::{EmitOptions, FindOptions, Memory, TrainNames, Variant, emit, find};
 use crate::pipeline::{Pipeline, Rows, UnetModel};
 use crate::runtime::{ProviderKind, Session, SessionOptions, Tensor, providers};
 use crate::schedulers::{Latents, Timestep};
@@ -32,15 +32,15 @@ impl TrainGraph {
     ///
     /// # Errors
     /// The UNet has no gradient in standard operators (a quantised export), or cannot be loaded.
-    pub fn open(pipeline: &Pipeline) -> Result<Self> {
+    pub fn open(pipeline: &Pipeline, memory: Memory) -> Result<Self> {
         let source = &pipeline.folder().unet;
         let model = Model::open(source)?;
         let survey = find(&model, &infer(&model), &FindOptions::default())?;
         let options = pipeline.session_options();
-        let fuse = fuses(options)?;
-        let graph = emit(&model, &survey, Variant::Train, &EmitOptions { fuse })?;
+        let fuse = memory != Memory::Fast && fuses(options)?;
+        let graph = emit(&model, &survey, Variant::Train, &EmitOptions { fuse, memory })?;
         let stem = source.file_stem().unwrap_or_default().to_string_lossy();
-        let name = format!("{stem}.learn.train.onnx");
+        let name = format!("{stem}.{memory}.train.onnx");
         let overwrite = Overwrite::Named([name.clone()].into());
         write_all(pipeline.graph_folder(), &[(&name, &graph)], WriteOptions { overwrite, ..Default::default() })?;
         let options = SessionOptions { cache: None, ..options.clone() };

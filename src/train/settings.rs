@@ -1,4 +1,5 @@
 use super::{Error, Result};
+use crate::patch::Memory;
 
 /// How a training goes. The defaults are the paper's: Adam at 0.01, batches of 4.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,11 +14,13 @@ pub struct Settings {
     pub micro_batch: Option<usize>,
     /// Seed of all draws; the same seed, pictures and settings give the same Δ.
     pub seed: u64,
+    /// What the graph keeps for the way back, and what it computes twice.
+    pub memory: Memory,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { steps: 400, learning_rate: 0.01, batch: 4, micro_batch: None, seed: 0 }
+        Self { steps: 400, learning_rate: 0.01, batch: 4, micro_batch: None, seed: 0, memory: Memory::default() }
     }
 }
 

@@ -36,7 +36,7 @@ impl Trainer {
     /// A setting makes no sense or does not go with the export, or the graph cannot be made.
     pub fn new(pipeline: &Pipeline, material: Material, settings: Settings) -> Result<Self> {
         settings.check()?;
-        let graph = TrainGraph::open(pipeline)?;
+        let graph = TrainGraph::open(pipeline, settings.memory)?;
         Self::with_graph(graph, material, settings)
     }
 
@@ -194,6 +194,7 @@ impl Trainer {
             "batch": self.settings.batch,
             "micro-batch": self.settings.micro_batch,
             "seed": self.settings.seed,
+            "memory": self.settings.memory.name(),
             "concepts": subjects,
             "prompts": self.prompts(),
             "pictures": self.pictures_hash(),

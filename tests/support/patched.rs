@@ -49,9 +49,12 @@ impl Graphs {
     }
 
     pub fn run_with(&self, variant: Variant, feeds: Named, options: &EmitOptions) -> Named {
+        self.run_model(&self.emitted(variant, options), variant.name(), &feeds)
+    }
+
+    pub fn emitted(&self, variant: Variant, options: &EmitOptions) -> Model {
         let model = emit(&self.model, &self.survey, variant, options);
-        let model = model.unwrap_or_else(|error| panic!("{}: {error}", self.dialect.name));
-        self.run_model(&model, variant.name(), &feeds)
+        model.unwrap_or_else(|error| panic!("{}: {error}", self.dialect.name))
     }
 
     pub fn run_model(&self, model: &Model, name: &str, feeds: &Named) -> Named {

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use infusion::patch::{FindOptions, Variant};
+use infusion::patch::{FindOptions, Memory, Variant};
 
 /// Rewrite an exported Stable Diffusion UNet into the graphs of both streams
 ///
@@ -42,6 +42,10 @@ pub struct PatchArguments {
     /// faster on CPU and CUDA, unknown to TensorRT
     #[arg(long)]
     pub fuse: bool,
+    /// What the train graph keeps for its way back: low keeps the inputs of blocks, balanced all but
+    /// the probabilities of attention, fast everything
+    #[arg(long, value_name = "MODE", default_value_t = Memory::Balanced)]
+    pub memory: Memory,
     /// Run the graphs and their source on random input afterwards and print the largest differences
     #[arg(long, conflicts_with = "json")]
     pub check: bool,

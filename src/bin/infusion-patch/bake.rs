@@ -36,7 +36,7 @@ pub fn baked(
     let delta = concept.matrix(&layers)?;
     let mask = mask(&arguments.bake, delta.nrows(), tokens(model, survey)?)?;
     let baked = Baked { mask: mask.view(), delta: delta.view(), rows: &arguments.bake.rows };
-    let graph = bake(model, survey, baked, &EmitOptions { fuse: arguments.fuse })?;
+    let graph = bake(model, survey, baked, &EmitOptions { fuse: arguments.fuse, ..Default::default() })?;
     let word: String = concept
         .word
         .chars()

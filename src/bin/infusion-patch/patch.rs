@@ -50,7 +50,8 @@ pub fn run(arguments: &PatchArguments) -> Result<()> {
         let (name, graph) = baked(&model, &survey, &plan.stem, concept, arguments)?;
         return plan.write_baked(&name, &graph, options, arguments);
     }
-    let Made { graphs, left_out } = plan.graphs(&model, &survey, arguments.fuse)?;
+    let Made { graphs, left_out } =
+        plan.graphs(&model, &survey, EmitOptions { fuse: arguments.fuse, memory: arguments.memory })?;
     let manifest = plan.write(&model, &survey, &graphs, options)?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&manifest)?);
@@ -77,10 +78,10 @@ impl Plan {
         Ok(Self { source, stem, folder, variants, lenient })
     }
 
-    fn graphs(&self, model: &Model, survey: &Survey, fuse: bool) -> Result<Made> {
+    fn graphs(&self, model: &Model, survey: &Survey, options: EmitOptions) -> Result<Made> {
         let (mut graphs, mut left_out) = (Vec::new(), Vec::new());
         for &variant in &self.variants {
-            match emit(model, survey, variant, &EmitOptions { fuse }) {
+            match emit(model, survey, variant, &options) {
                 Ok(graph) => graphs.push((variant, graph)),
                 Err(error @ Error::Variant { .. })
                     if self.lenient && variant != Variant::F && variant != Variant::C =>

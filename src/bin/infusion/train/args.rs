@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use infusion::concept::Precision;
+use infusion::patch::Memory;
 
 use crate::runtime_args::RuntimeArgs;
 
@@ -54,6 +55,10 @@ pub struct Arguments {
     /// Rows computed at once, the gradients of a batch averaged: less memory [default: the whole batch]
     #[arg(long, value_name = "N")]
     pub micro_batch: Option<usize>,
+    /// What is kept for the way back: low keeps the inputs of blocks and takes about a fifth more time,
+    /// balanced keeps all but the probabilities of attention, fast keeps everything
+    #[arg(long, value_name = "MODE", default_value_t = Memory::Balanced)]
+    pub memory: Memory,
     /// Seed of all draws [default: random, and printed]
     #[arg(short, long, value_name = "N")]
     pub seed: Option<u64>,

@@ -50,6 +50,7 @@ impl Plan {
                 batch: arguments.batch,
                 micro_batch: arguments.micro_batch,
                 seed: arguments.seed.unwrap_or_else(random_seed),
+                memory: arguments.memory,
             },
         };
         plan.check_files(arguments)?;
