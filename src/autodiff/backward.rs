@@ -6,7 +6,8 @@ use super::rules::{is_quantised, rule};
 use super::step::Step;
 use super::{Error, Result};
 use crate::onnx::infer::Shapes;
-use crate::onnx::{DataType, Model, NodeExt, NodeId};
+use crate::onnx::proto::NodeProto;
+use crate::onnx::{DataType, Graph, Model, NodeExt, NodeId};
 
 /// What to differentiate.
 #[derive(Clone, Debug, Default)]
@@ -48,7 +49,7 @@ pub fn backward(model: &mut Model, shapes: &mut Shapes, request: &Request) -> Re
     let mut found = HashMap::new();
     for tensor in &request.wanted {
         let gradient = gradients.take(&mut emit, tensor)?;
-        let gradient = gradient.ok_or_else(|| Error::Unreached { tensor: tensor.clone() })?;
+        let gradient = gradient.ok_or_else(|| unreached(emit.graph, &active, tensor))?;
         found.insert(tensor.clone(), gradient);
     }
     Ok(found)
@@ -85,6 +86,15 @@ fn differentiate(
         gradients.add(&node.input[slot], gradient);
     }
     Ok(())
+}
+
+/// Why no gradient came to `tensor`: most often numbers on the way are quantised, which ends it.
+fn unreached(graph: &Graph, active: &HashSet<String>, tensor: &str) -> Error {
+    let reads = |node: &&NodeProto| node.input.iter().any(|input| active.contains(input));
+    match graph.nodes().map(|(_, node)| node).filter(reads).find(|node| is_quantised(node)) {
+        Some(node) => Error::Quantised { place: node.place() },
+        None => Error::Unreached { tensor: tensor.to_owned() },
+    }
 }
 
 /// The float tensors that depend on a wanted one.

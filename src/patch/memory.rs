@@ -93,7 +93,7 @@ fn chain(
     loop {
         let id = next(*nodes.last()?).filter(|id| own.contains(id))?;
         nodes.push(id);
-        if ["MatMul", "Einsum"].iter().any(|product| graph.node(id).is(product)) {
+        if ["MatMul", "FusedMatMul", "Einsum"].contains(&graph.node(id).op_type()) {
             return Some(nodes);
         }
     }

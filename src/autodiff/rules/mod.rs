@@ -18,6 +18,7 @@ mod einsum;
 mod erf;
 mod exp;
 mod expand;
+mod fused_mat_mul;
 mod gather;
 mod gelu;
 mod gemm;
@@ -108,6 +109,7 @@ pub(super) fn rule(domain: &str, op_type: &str) -> Option<Rule> {
         ("", "Tanh") => tanh::rule,
         ("", "Transpose") => transpose::rule,
         ("", "Where") => where_::rule,
+        ("com.microsoft", "FusedMatMul") => fused_mat_mul::rule,
         ("com.microsoft", "Gelu") => gelu::rule,
         ("com.microsoft", "MultiHeadAttention") => multi_head_attention::rule,
         ("com.microsoft", "QuickGelu") => gelu::quick,
