@@ -2,7 +2,7 @@
 CARGO ?= cargo
 PYTHON ?= python3
 
-.PHONY: help setup build demo test clean
+.PHONY: help setup build demo demo-train test clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -22,6 +22,19 @@ demo: setup build ## draw with and without a concept into target/demo
 		-o target/demo/infused.png --foundation target/demo/foundation.png
 	$(DEMO) "a photo of a <ball> on the sand" "a <ball> at night" "a large <ball> on the pavement" \
 		--seed 1 --steps 25 -o target/demo/more.png --sheet target/demo/sheet.png
+
+LEARN = target/release/infusion train --model models/demo --steps 300 --seed 1 --overwrite
+CONCEPT = -i models/concepts/$(1) -o models/concepts/$(1).safetensors \
+	--curve target/demo/$(1).curve.png --sheet target/demo/$(1).sheet.png
+
+demo-train: setup build ## learn the demo's concepts again, from models/concepts/*/
+	@mkdir -p target/demo
+	$(LEARN) $(call CONCEPT,two_tone_ball) --class ball --prompt "a photo of a <ball> on the grass" \
+		--validation-prompt "a photo of a <ball> in the snow" --validation-prompt "a photo of a <ball> at night"
+	$(LEARN) $(call CONCEPT,red_roof_house) --class house --prompt "a photo of a <house> on the sand" \
+		--validation-prompt "a photo of a <house> in the snow" --validation-prompt "a photo of a <house> at night"
+	$(LEARN) $(call CONCEPT,iced_doughnut) --class doughnut --prompt "a photo of a <doughnut> in the snow" \
+		--validation-prompt "a photo of a <doughnut> on the grass" --validation-prompt "a photo of a <doughnut> at night"
 
 test: setup ## every test
 	$(CARGO) test
