@@ -165,17 +165,21 @@ impl UnetModel {
         feeds
     }
 
-    /// Whether each row has a timestep of its own.
-    pub fn timestep_per_row(&self) -> bool {
-        let symbolic = |dim: &Dim| matches!(dim, Dim::Symbolic(name) if !name.is_empty());
-        let dim = self.timestep.dims.first();
-        dim.is_some_and(symbolic) && dim == self.sample.dims.first()
+    /// Whether each row has a timestep of its own; `None` where the export leaves their number open, so
+    /// that only a run can tell.
+    pub fn timestep_per_row(&self) -> Option<bool> {
+        match (self.timestep.dims.first(), self.sample.dims.first()) {
+            (Some(Dim::Symbolic(own)), Some(Dim::Symbolic(rows))) if own == rows && !own.is_empty() => Some(true),
+            (Some(Dim::Symbolic(_)), _) => None,
+            (Some(own @ Dim::Fixed(_)), rows) => Some(Some(own) == rows),
+            (None, _) => Some(false),
+        }
     }
 
     /// The same inputs with a timestep for each row; where the model takes one alone, the first.
     pub fn feeds_at(&self, rows: Rows<'_>, timesteps: &[usize]) -> Vec<(String, Tensor)> {
         let mut feeds = self.feeds(rows);
-        if self.timestep_per_row() {
+        if timesteps.len() > 1 && self.timestep_per_row() != Some(false) {
             let values: Vec<i64> = timesteps.iter().map(|&timestep| timestep as i64).collect();
             let tensor = Tensor::from(Array1::from(values)).cast(self.timestep.element_type);
             feeds.iter_mut().filter(|(name, _)| *name == self.timestep.name).for_each(|feed| feed.1 = tensor.clone());

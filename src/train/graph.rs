@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ndarray::{Array2, Array3, Array4, Axis, Ix2, concatenate, s};
 
@@ -15,7 +15,8 @@ use crate::schedulers::{Latents, Timestep};
 #[derive(Clone, Debug)]
 pub struct TrainGraph {
     model: UnetModel,
-    rows: Option<usize>,
+    /// Whether rows with timesteps of their own can be run together; unknown before the first such run.
+    together: OnceLock<bool>,
 }
 
 /// What one batch says of Δ.
@@ -53,11 +54,8 @@ impl TrainGraph {
     /// The model is no train graph.
     pub fn new(session: Arc<Session>) -> Result<Self> {
         let model = UnetModel::new(session)?;
-        let rows = match model.timestep_per_row() {
-            true => model.fixed_rows(),
-            false => Some(model.fixed_rows().unwrap_or(1)),
-        };
-        Ok(Self { model, rows })
+        let together = model.timestep_per_row().map_or_else(OnceLock::new, OnceLock::from);
+        Ok(Self { model, together })
     }
 
     /// Its session.
@@ -65,17 +63,32 @@ impl TrainGraph {
         &self.model.session
     }
 
-    /// How many rows a run must have, if the export fixed that; exports whose timestep is the same for
-    /// all rows take one row at a time.
+    /// How many rows a run must have, if the export fixed that.
     pub fn fixed_rows(&self) -> Option<usize> {
-        self.rows
+        self.model.fixed_rows()
     }
 
-    /// The gradient of `rows`, all computed at once.
+    /// The gradient of `rows`, computed at once where the export takes a timestep for each row, and one
+    /// by one else.
     ///
     /// # Errors
     /// The rows do not fit the model, or the run fails.
     pub fn gradient(&self, material: &Material, rows: &[Row], delta: &Array2<f32>) -> Result<Gradient> {
+        if rows.len() == 1 || self.together.get() == Some(&true) {
+            return self.at_once(material, rows, delta);
+        }
+        if self.together.get().is_none() {
+            let found = self.at_once(material, rows, delta);
+            let _ = self.together.set(found.is_ok());
+            if found.is_ok() {
+                return found;
+            }
+        }
+        let single = rows.iter().map(|row| self.at_once(material, std::slice::from_ref(row), delta));
+        Ok(Gradient::mean(&single.collect::<Result<Vec<_>>>()?, delta.dim()))
+    }
+
+    fn at_once(&self, material: &Material, rows: &[Row], delta: &Array2<f32>) -> Result<Gradient> {
         let feeds = self.feeds(material, rows, delta)?;
         let feeds: Vec<(&str, &Tensor)> = feeds.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
         let mut outputs = self.session().run(&feeds)?;
@@ -112,6 +125,19 @@ impl TrainGraph {
             feeds.push((name.to_owned(), tensor.cast(spec.element_type)));
         }
         Ok(feeds)
+    }
+}
+
+impl Gradient {
+    /// The mean of gradients of as many rows each.
+    fn mean(parts: &[Self], shape: (usize, usize)) -> Self {
+        let share = 1.0 / parts.len().max(1) as f32;
+        let mut mean = Self { loss: 0.0, gradient: Array2::zeros(shape) };
+        for part in parts {
+            mean.loss += part.loss * f64::from(share);
+            mean.gradient.scaled_add(share, &part.gradient);
+        }
+        mean
     }
 }
 

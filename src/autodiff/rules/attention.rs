@@ -36,6 +36,22 @@ pub(super) fn rule(step: &mut Step<'_, '_>) -> Result<()> {
 /// O = softmax(s·Q·Kᵀ)·V, with inputs `[B,H,N,e]`, or `[B,N,H·e]` where `heads` says how many there are.
 pub(super) fn through_attention(step: &mut Step<'_, '_>, heads: Option<i64>, scale: Option<f32>) -> Result<()> {
     let names = [step.input(0)?, step.input(1)?, step.input(2)?];
+    let gradients = gradients(step, names, heads, scale)?;
+    for (slot, gradient) in gradients.into_iter().enumerate() {
+        if step.wants(slot) {
+            step.give(slot, gradient);
+        }
+    }
+    Ok(())
+}
+
+/// The gradients at Q, K and V, each shaped like it.
+pub(super) fn gradients(
+    step: &mut Step<'_, '_>,
+    names: [&str; 3],
+    heads: Option<i64>,
+    scale: Option<f32>,
+) -> Result<[String; 3]> {
     let mut split = Vec::with_capacity(3);
     for name in names {
         split.push(by_heads(step.emit, name, heads)?);
@@ -51,27 +67,22 @@ pub(super) fn through_attention(step: &mut Step<'_, '_>, heads: Option<i64>, sca
     let emit = &mut *step.emit;
     let scaled = emit.scale(query, scale)?;
     let probs = probabilities(emit, &scaled, key)?;
-    let mut gradients: [Option<String>; 3] = [None, None, None];
     let elem = emit.elem(query)?;
     let narrow = emit.cast(&probs, elem)?;
     let turned = emit.transpose_last(&narrow, 4)?;
-    gradients[2] = Some(emit.op("MatMul", &[&turned, &grad])?);
+    let to_value = emit.op("MatMul", &[&turned, &grad])?;
     let turned = emit.transpose_last(value, 4)?;
     let grad_probs = emit.op("MatMul", &[&grad, &turned])?;
     let grad_probs = emit.widened(&grad_probs)?;
     let grad_scores = through_softmax(emit, &probs, &grad_probs, -1)?;
     let grad_scores = emit.cast(&grad_scores, elem)?;
     let to_query = emit.op("MatMul", &[&grad_scores, key])?;
-    gradients[0] = Some(emit.scale(&to_query, scale)?);
+    let to_query = emit.scale(&to_query, scale)?;
     let turned = emit.transpose_last(&grad_scores, 4)?;
-    gradients[1] = Some(emit.op("MatMul", &[&turned, &scaled])?);
-    for (slot, gradient) in gradients.into_iter().enumerate() {
-        if let Some(gradient) = gradient.filter(|_| step.wants(slot)) {
-            let joined = joined_heads(step, &gradient, names[slot], heads.is_some())?;
-            step.give(slot, joined);
-        }
-    }
-    Ok(())
+    let to_key = emit.op("MatMul", &[&turned, &scaled])?;
+    let joined =
+        |step: &mut Step<'_, '_>, gradient: &str, like: &str| joined_heads(step, gradient, like, heads.is_some());
+    Ok([joined(step, &to_query, names[0])?, joined(step, &to_key, names[1])?, joined(step, &to_value, names[2])?])
 }
 
 /// softmax(Q·Kᵀ) over queries that are scaled already, in full precision.

@@ -32,6 +32,7 @@ mod mul;
 mod multi_head_attention;
 mod neg;
 mod normalised;
+mod packed_attention;
 mod pad;
 mod pow;
 mod reduce_mean;
@@ -44,6 +45,7 @@ mod rms_normalization;
 mod scatter;
 mod sigmoid;
 mod sin;
+mod skip_layer_normalization;
 mod slice;
 mod softmax;
 mod split;
@@ -109,10 +111,12 @@ pub(super) fn rule(domain: &str, op_type: &str) -> Option<Rule> {
         ("", "Tanh") => tanh::rule,
         ("", "Transpose") => transpose::rule,
         ("", "Where") => where_::rule,
+        ("com.microsoft", "Attention") => packed_attention::attention,
         ("com.microsoft", "FusedMatMul") => fused_mat_mul::rule,
         ("com.microsoft", "Gelu") => gelu::rule,
         ("com.microsoft", "MultiHeadAttention") => multi_head_attention::rule,
         ("com.microsoft", "QuickGelu") => gelu::quick,
+        ("com.microsoft", "SkipLayerNormalization") => skip_layer_normalization::rule,
         _ => return None,
     })
 }

@@ -1,11 +1,15 @@
 use super::attention::through_attention;
+use super::packed_attention;
 use crate::autodiff::Result;
 use crate::autodiff::step::Step;
 use crate::onnx::NodeExt;
 
-/// `com.microsoft.MultiHeadAttention` with query, key and value `[B,N,D]` and nothing else;
+/// `com.microsoft.MultiHeadAttention` with query, key and value `[B,N,D]`, or packed, and nothing else;
 /// probabilities are computed again.
 pub(super) fn rule(step: &mut Step<'_, '_>) -> Result<()> {
+    if step.emit.shapes.rank(step.input(0)?) == Some(5) {
+        return packed_attention::multi_head(step);
+    }
     if (3..step.node.input.len()).any(|slot| step.node.input_name(slot).is_some()) {
         return Err(step.unsupported("biases, masks or caches"));
     }
