@@ -222,7 +222,7 @@ fn started(folder: &Path, more: &[&str]) -> Child {
 fn a_killed_training_goes_on_to_the_same_concept() {
     let root = workshop();
     let folder = root.path();
-    let steps = ["--steps", "40", "--checkpoint-every", "1", "--no-cache"];
+    let steps = ["--steps", "90", "--checkpoint-every", "1", "--no-cache"];
     let whole = [&steps[..], &["-o", "whole.safetensors", "--flip"]].concat();
     infusion(folder, &whole).assert().success();
 
