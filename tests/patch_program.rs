@@ -191,6 +191,26 @@ fn inspect_lists_layers_as_text_and_json() {
 }
 
 #[test]
+fn recipes_of_a_folder_are_tried_first_and_bad_ones_are_named() {
+    let model = dialects::named("four-17").model();
+    let folder = tempfile::tempdir().unwrap();
+    let inspect = || {
+        let mut command = program();
+        command.arg("inspect").arg(&model).arg("--json").arg("--graph-patches").arg(folder.path());
+        command.assert()
+    };
+    let recipe = include_str!("../graph-patches/sdpa.json");
+    fs::write(folder.path().join("house.json"), recipe.replace(r#""name": "sdpa""#, r#""name": "house""#)).unwrap();
+    let report = json_of(inspect().success());
+    let layers = report["cross_attention"].as_array().unwrap();
+    assert!(layers.len() == 4 && layers.iter().all(|layer| layer["dialect"] == "house"), "{report}");
+
+    fs::write(folder.path().join("broken.json"), r#"{ "name": "broken" }"#).unwrap();
+    let error = error_of(inspect().code(1));
+    assert!(error.contains("broken.json") && error.contains("missing field"), "{error}");
+}
+
+#[test]
 fn wrong_options_are_named() {
     let model = dialects::named("sdpa-17").model();
     let error = error_of(program().arg(&model).args(["--emit", "f,g"]).assert().failure());
@@ -223,6 +243,8 @@ fn a_killed_run_leaves_no_half_files() {
 
 #[test]
 fn the_check_runs_every_graph_against_its_source() {
+    let (_folder, controlled) = copied("controlnet-17");
+    program().arg(&controlled).args(["--check", "--emit", "dual"]).assert().success();
     let (_folder, model) = copied("four-17");
     let text = program().arg(&model).args(["--check", "--quiet"]).assert().success();
     let text = String::from_utf8(text.get_output().stdout.clone()).unwrap();
@@ -268,7 +290,7 @@ fn a_concept_is_baked_into_a_graph_with_the_sources_inputs() {
     assert!(error_of(bake("5").code(1)).contains("exists"));
     assert!(error_of(bake("77").code(1)).contains("row 77"));
 
-    concept.base_model_hash = Some("sha256:0".to_owned());
+    concept.base_model_hash = Some(format!("sha256:{}", "0".repeat(64)));
     concept.save(&file, Precision::F32, Existing::Replace).unwrap();
     assert!(error_of(bake("5").code(1)).contains("another model"));
 }

@@ -5,120 +5,133 @@ mod dialects;
 #[path = "support/patched.rs"]
 mod patched;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+
 use dialects::Dialect;
 use infusion::patch::{EmitOptions, Variant};
 use patched::{Graphs, difference, same_bits};
 
+type Check = fn(&Dialect, &Graphs);
+
+const CHECKS: [(&str, Check); 5] = [
+    ("f", f_is_the_source_bit_for_bit_and_shows_torchs_maps_and_values),
+    ("c", c_with_fs_maps_is_the_source_and_with_delta_is_torchs),
+    ("dual", dual_is_two_streams_on_their_own_latents),
+    ("shared", shared_is_the_source_unfed_and_customises_the_rows_it_is_told),
+    ("fused", fused_graphs_compute_the_same),
+];
+
+/// Two workers take dialect after dialect and make each one's sessions once for all checks.
 /// `INFUSION_DIALECT=name` looks at one dialect only.
-fn each(check: impl Fn(&Dialect, &Graphs)) {
+#[test]
+fn every_dialect_holds_the_contract() {
     let only = std::env::var("INFUSION_DIALECT").ok();
-    let wanted = |dialect: &&Dialect| dialect.runs_on_cpu && only.as_ref().is_none_or(|name| *name == dialect.name);
-    for dialect in dialects::patchable().iter().filter(wanted) {
-        check(dialect, &Graphs::of(dialect));
+    let wanted = |dialect: &Dialect| dialect.runs_on_cpu && only.as_ref().is_none_or(|name| *name == dialect.name);
+    let waiting = Mutex::new(dialects::patchable().into_iter().filter(wanted).collect::<Vec<_>>());
+    let failed = Mutex::new(Vec::new());
+    let work = || {
+        while let Some(dialect) = { waiting.lock().unwrap().pop() } {
+            let graphs = Graphs::of(&dialect);
+            let fails = |check: &Check| catch_unwind(AssertUnwindSafe(|| check(&dialect, &graphs))).is_err();
+            let names = CHECKS.iter().filter(|(_, check)| fails(check)).map(|(name, _)| *name);
+            let names: Vec<String> = names.map(|name| format!("{} of {}", name, dialect.name)).collect();
+            failed.lock().unwrap().extend(names);
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers = [scope.spawn(work), scope.spawn(work)];
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
+    });
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+fn f_is_the_source_bit_for_bit_and_shows_torchs_maps_and_values(dialect: &Dialect, graphs: &Graphs) {
+    let (source, f) = (graphs.source(), graphs.run(Variant::F, graphs.source_feeds()));
+    assert!(same_bits(&source[&dialect.outputs[0].name], &f[&dialect.outputs[0].name]), "{}", dialect.name);
+    for i in 0..dialect.layers {
+        let value = difference(&f[&format!("infusion.{i}.value")], graphs.reference(&format!("value.{i}")));
+        assert!(value <= dialect.tolerance, "{}: value {i} is {value:.1e} apart", dialect.name);
+    }
+    for i in [0, 6, 15].into_iter().filter(|i| *i < dialect.layers) {
+        let probs = difference(&f[&format!("infusion.{i}.probs")], graphs.reference(&format!("probs.{i}")));
+        assert!(probs <= dialect.tolerance, "{}: map {i} is {probs:.1e} apart", dialect.name);
     }
 }
 
-#[test]
-fn f_is_the_source_bit_for_bit_and_shows_torchs_maps_and_values() {
-    each(|dialect, graphs| {
-        let (source, f) = (graphs.source(), graphs.run(Variant::F, graphs.source_feeds()));
-        assert!(same_bits(&source[&dialect.outputs[0].name], &f[&dialect.outputs[0].name]), "{}", dialect.name);
-        for i in 0..dialect.layers {
-            let value = difference(&f[&format!("infusion.{i}.value")], graphs.reference(&format!("value.{i}")));
-            assert!(value <= dialect.tolerance, "{}: value {i} is {value:.1e} apart", dialect.name);
-        }
-        for i in [0, 6, 15].into_iter().filter(|i| *i < dialect.layers) {
-            let probs = difference(&f[&format!("infusion.{i}.probs")], graphs.reference(&format!("probs.{i}")));
-            assert!(probs <= dialect.tolerance, "{}: map {i} is {probs:.1e} apart", dialect.name);
-        }
-    });
+fn c_with_fs_maps_is_the_source_and_with_delta_is_torchs(dialect: &Dialect, graphs: &Graphs) {
+    let output = &dialect.outputs[0].name;
+    let source = graphs.source();
+    let maps = graphs.run(Variant::F, graphs.source_feeds());
+    let plain = graphs.run(Variant::C, graphs.c_feeds(&maps, None));
+    let apart = difference(&plain[output], source[output].view());
+    assert!(apart <= dialect.tolerance, "{}: C(F, 0) is {apart:.1e} from the source", dialect.name);
+    for label in ["one", "two"] {
+        let customised = graphs.run(Variant::C, graphs.c_feeds(&maps, Some(label)));
+        let apart = difference(&customised[output], graphs.reference(&format!("c.{label}")));
+        assert!(apart <= dialect.tolerance, "{}: C {label} is {apart:.1e} apart", dialect.name);
+    }
 }
 
-#[test]
-fn c_with_fs_maps_is_the_source_and_with_delta_is_torchs() {
-    each(|dialect, graphs| {
-        let output = &dialect.outputs[0].name;
-        let source = graphs.source();
-        let maps = graphs.run(Variant::F, graphs.source_feeds());
-        let plain = graphs.run(Variant::C, graphs.c_feeds(&maps, None));
-        let apart = difference(&plain[output], source[output].view());
-        assert!(apart <= dialect.tolerance, "{}: C(F, 0) is {apart:.1e} from the source", dialect.name);
-        for label in ["one", "two"] {
-            let customised = graphs.run(Variant::C, graphs.c_feeds(&maps, Some(label)));
-            let apart = difference(&customised[output], graphs.reference(&format!("c.{label}")));
-            assert!(apart <= dialect.tolerance, "{}: C {label} is {apart:.1e} apart", dialect.name);
-        }
-    });
+fn dual_is_two_streams_on_their_own_latents(dialect: &Dialect, graphs: &Graphs) {
+    if !dialect.dynamic_batch() {
+        assert!(graphs.refusal(Variant::Dual).contains("batch size is baked"), "{}", dialect.name);
+        return;
+    }
+    let output = &dialect.outputs[0].name;
+    for label in ["one", "two"] {
+        let found = graphs.run(Variant::Dual, graphs.dual_feeds(Some(label)));
+        let apart = difference(&found[output], graphs.reference(&format!("dual.{label}")));
+        assert!(apart <= dialect.tolerance, "{}: dual {label} is {apart:.1e} apart", dialect.name);
+    }
 }
 
-#[test]
-fn dual_is_two_streams_on_their_own_latents() {
-    each(|dialect, graphs| {
-        if !dialect.dynamic_batch() {
-            assert!(graphs.refusal(Variant::Dual).contains("batch size is baked"), "{}", dialect.name);
-            return;
-        }
-        let output = &dialect.outputs[0].name;
-        for label in ["one", "two"] {
-            let found = graphs.run(Variant::Dual, graphs.dual_feeds(Some(label)));
-            let apart = difference(&found[output], graphs.reference(&format!("dual.{label}")));
-            assert!(apart <= dialect.tolerance, "{}: dual {label} is {apart:.1e} apart", dialect.name);
-        }
-    });
+fn shared_is_the_source_unfed_and_customises_the_rows_it_is_told(dialect: &Dialect, graphs: &Graphs) {
+    if !dialect.dynamic_batch() {
+        assert!(graphs.refusal(Variant::Shared).contains("batch size is baked"), "{}", dialect.name);
+        return;
+    }
+    let (source, output) = (graphs.source(), &dialect.outputs[0].name);
+    let found = graphs.run(Variant::Shared, graphs.source_feeds());
+    // Integer arithmetic is fused around other nodes than in the source, and rounds elsewhere.
+    let unfed = if dialect.name.contains("int8") { dialect.tolerance } else { dialect.tolerance / 10.0 };
+    for name in [output.as_str(), "infusion.foundation"] {
+        let apart = difference(&found[name], source[output].view());
+        assert!(apart <= unfed, "{}: unfed, {name} is {apart:.1e} apart", dialect.name);
+    }
+    for label in ["one", "two"] {
+        let found = graphs.run(Variant::Shared, graphs.shared_feeds(label));
+        let apart = difference(&found[output], graphs.reference(&format!("shared.{label}")));
+        assert!(apart <= dialect.tolerance, "{}: shared {label} is {apart:.1e} apart", dialect.name);
+        let apart = difference(&found["infusion.foundation"], graphs.reference("output"));
+        assert!(apart <= dialect.tolerance, "{}: shared's F is {apart:.1e} apart", dialect.name);
+    }
 }
 
-#[test]
-fn shared_is_the_source_unfed_and_customises_the_rows_it_is_told() {
-    each(|dialect, graphs| {
-        if !dialect.dynamic_batch() {
-            assert!(graphs.refusal(Variant::Shared).contains("batch size is baked"), "{}", dialect.name);
-            return;
-        }
-        let (source, output) = (graphs.source(), &dialect.outputs[0].name);
-        let found = graphs.run(Variant::Shared, graphs.source_feeds());
-        // Integer arithmetic is fused around other nodes than in the source, and rounds elsewhere.
-        let unfed = if dialect.name.contains("int8") { dialect.tolerance } else { dialect.tolerance / 10.0 };
-        for name in [output.as_str(), "infusion.foundation"] {
-            let apart = difference(&found[name], source[output].view());
-            assert!(apart <= unfed, "{}: unfed, {name} is {apart:.1e} apart", dialect.name);
-        }
-        for label in ["one", "two"] {
-            let found = graphs.run(Variant::Shared, graphs.shared_feeds(label));
-            let apart = difference(&found[output], graphs.reference(&format!("shared.{label}")));
-            assert!(apart <= dialect.tolerance, "{}: shared {label} is {apart:.1e} apart", dialect.name);
-            let apart = difference(&found["infusion.foundation"], graphs.reference("output"));
-            assert!(apart <= dialect.tolerance, "{}: shared's F is {apart:.1e} apart", dialect.name);
-        }
-    });
-}
-
-#[test]
-fn fused_graphs_compute_the_same() {
-    each(|dialect, graphs| {
-        let fused = graphs.fused();
-        if dialect.name.starts_with("sdpa") || dialect.name.starts_with("baddbmm") || dialect.name.starts_with("dynamo")
-        {
-            assert_eq!(fused, 2 * dialect.layers, "{}", dialect.name);
-        }
-        if fused == 0 {
-            return;
-        }
-        let (options, output) = (EmitOptions { fuse: true, ..Default::default() }, &dialect.outputs[0].name);
-        let f = graphs.run_with(Variant::F, graphs.source_feeds(), &options);
-        let apart = difference(&f[output], graphs.reference("output"));
-        assert!(apart <= dialect.tolerance, "{}: fused F is {apart:.1e} apart", dialect.name);
-        let customised = graphs.run_with(Variant::C, graphs.c_feeds(&f, Some("one")), &options);
-        let apart = difference(&customised[output], graphs.reference("c.one"));
-        assert!(apart <= dialect.tolerance, "{}: fused C is {apart:.1e} apart", dialect.name);
-        if dialect.dynamic_batch() {
-            let dual = graphs.run_with(Variant::Dual, graphs.dual_feeds(Some("two")), &options);
-            let apart = difference(&dual[output], graphs.reference("dual.two"));
-            assert!(apart <= dialect.tolerance, "{}: fused dual is {apart:.1e} apart", dialect.name);
-            let shared = graphs.run_with(Variant::Shared, graphs.shared_feeds("two"), &options);
-            let apart = difference(&shared[output], graphs.reference("shared.two"));
-            assert!(apart <= dialect.tolerance, "{}: fused shared is {apart:.1e} apart", dialect.name);
-        }
-    });
+fn fused_graphs_compute_the_same(dialect: &Dialect, graphs: &Graphs) {
+    let fused = graphs.fused();
+    if dialect.name.starts_with("sdpa") || dialect.name.starts_with("baddbmm") || dialect.name.starts_with("dynamo") {
+        assert_eq!(fused, 2 * dialect.layers, "{}", dialect.name);
+    }
+    if fused == 0 {
+        return;
+    }
+    let (options, output) = (EmitOptions { fuse: true, ..Default::default() }, &dialect.outputs[0].name);
+    let f = graphs.run_with(Variant::F, graphs.source_feeds(), &options);
+    let apart = difference(&f[output], graphs.reference("output"));
+    assert!(apart <= dialect.tolerance, "{}: fused F is {apart:.1e} apart", dialect.name);
+    let customised = graphs.run_with(Variant::C, graphs.c_feeds(&f, Some("one")), &options);
+    let apart = difference(&customised[output], graphs.reference("c.one"));
+    assert!(apart <= dialect.tolerance, "{}: fused C is {apart:.1e} apart", dialect.name);
+    if dialect.dynamic_batch() {
+        let dual = graphs.run_with(Variant::Dual, graphs.dual_feeds(Some("two")), &options);
+        let apart = difference(&dual[output], graphs.reference("dual.two"));
+        assert!(apart <= dialect.tolerance, "{}: fused dual is {apart:.1e} apart", dialect.name);
+        let shared = graphs.run_with(Variant::Shared, graphs.shared_feeds("two"), &options);
+        let apart = difference(&shared[output], graphs.reference("shared.two"));
+        assert!(apart <= dialect.tolerance, "{}: fused shared is {apart:.1e} apart", dialect.name);
+    }
 }
 
 #[test]

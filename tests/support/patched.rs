@@ -1,7 +1,9 @@
 //! The graphs of one dialect, run through ONNX Runtime on the inputs of its reference file.
 #![allow(dead_code)]
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use infusion::onnx::Model;
 use infusion::onnx::infer::infer;
@@ -21,6 +23,8 @@ pub struct Graphs {
     model: Model,
     pub survey: Survey,
     references: Named,
+    /// Making sessions is what these tests spend their time on.
+    sessions: RefCell<HashMap<(Variant, String), Rc<Session>>>,
 }
 
 impl Graphs {
@@ -31,7 +35,7 @@ impl Graphs {
         let bytes = std::fs::read(dialect.reference()).unwrap();
         let tensors = SafeTensors::deserialize(&bytes).unwrap();
         let references = tensors.iter().map(|(name, view)| (name.to_owned(), floats(&view))).collect();
-        Self { dialect: dialect.clone(), model, survey, references }
+        Self { dialect: dialect.clone(), model, survey, references, sessions: RefCell::default() }
     }
 
     pub fn reference(&self, name: &str) -> ArrayViewD<'_, f32> {
@@ -40,7 +44,7 @@ impl Graphs {
 
     /// What the source makes of the reference's inputs.
     pub fn source(&self) -> Named {
-        let session = Session::open(self.dialect.model(), &SessionOptions::default()).unwrap();
+        let session = Session::open(self.dialect.model(), &options()).unwrap();
         run(&session, &self.source_feeds())
     }
 
@@ -49,7 +53,12 @@ impl Graphs {
     }
 
     pub fn run_with(&self, variant: Variant, feeds: Named, options: &EmitOptions) -> Named {
-        self.run_model(&self.emitted(variant, options), variant.name(), &feeds)
+        run(&self.session(variant, options), &feeds)
+    }
+
+    fn session(&self, variant: Variant, options: &EmitOptions) -> Rc<Session> {
+        let made = || Rc::new(self.open(&self.emitted(variant, options), variant.name()));
+        self.sessions.borrow_mut().entry((variant, format!("{options:?}"))).or_insert_with(made).clone()
     }
 
     pub fn emitted(&self, variant: Variant, options: &EmitOptions) -> Model {
@@ -57,14 +66,13 @@ impl Graphs {
         model.unwrap_or_else(|error| panic!("{}: {error}", self.dialect.name))
     }
 
-    pub fn run_model(&self, model: &Model, name: &str, feeds: &Named) -> Named {
+    /// A session of `model`, whose weights lie beside the dialect's model.
+    fn open(&self, model: &Model, name: &str) -> Session {
         let bytes = model.to_proto().unwrap().encode_to_vec();
-        let name = format!("{}.{name}", self.dialect.name);
         let folder = self.dialect.model().parent().unwrap().to_owned();
         let beside = tempfile::Builder::new().suffix(".onnx").tempfile_in(folder).unwrap();
         std::fs::write(beside.path(), bytes).unwrap();
-        let session = Session::open(beside.path(), &SessionOptions::default());
-        run(&session.unwrap_or_else(|error| panic!("{name}: {error}")), feeds)
+        Session::open(beside.path(), &options()).unwrap_or_else(|error| panic!("{}.{name}: {error}", self.dialect.name))
     }
 
     /// How many attentions `--fuse` rewrites.
@@ -80,7 +88,7 @@ impl Graphs {
         let delta = delta.into_dimensionality::<Ix2>().unwrap();
         let baked = infusion::patch::Baked { mask, delta, rows: &[-1] };
         let model = infusion::patch::bake(&self.model, &self.survey, baked, &EmitOptions::default()).unwrap();
-        self.run_model(&model, "baked", &self.source_feeds())
+        run(&self.open(&model, "baked"), &self.source_feeds())
     }
 
     /// Why `variant` cannot be made.
@@ -115,16 +123,18 @@ impl Graphs {
             .map(|kind| (format!("infusion.{kind}"), self.reference(&format!("{kind}.{label}")).to_owned()))
     }
 
-    /// The reference's inputs in the source's own dims; inputs that it lacks are zero, one cell wide.
+    /// The reference's inputs in the source's own dims; inputs that it lacks are zero, of extent 1 where only
+    /// adding them tells (residuals).
     pub fn source_feeds(&self) -> Named {
         self.dialect.inputs.iter().map(|input| (input.name.clone(), self.feed(input))).collect()
     }
 
     fn feed(&self, input: &Value) -> ArrayD<f32> {
         let rows = self.reference("sample").shape()[0];
-        let free = |axis| if axis == 0 { rows } else { 1 };
-        let extent = |(axis, dim): (usize, &serde_json::Value)| dim.as_u64().map_or(free(axis), |dim| dim as usize);
-        let dims = || input.dims.iter().enumerate().map(extent).collect::<Vec<_>>();
+        let free = |axis: usize| if axis == 0 { rows } else { 1 };
+        let dims = input.dims.iter().enumerate();
+        let dims = || dims.clone().map(|(axis, dim)| dim.as_u64().map_or(free(axis), |dim| dim as usize));
+        let dims = || dims().collect::<Vec<_>>();
         match input.name.as_str() {
             "timestep" => ArrayD::from_elem(IxDyn(&dims()), self.reference("timestep")[IxDyn(&[])]),
             name if self.references.contains_key(name) => self.reference(name).to_owned(),
@@ -154,6 +164,11 @@ impl Graphs {
         }
         feeds
     }
+}
+
+/// One thread: the tests run side by side.
+fn options() -> SessionOptions {
+    SessionOptions { threads: Some(1), ..SessionOptions::default() }
 }
 
 fn floats(view: &safetensors::tensor::TensorView) -> ArrayD<f32> {
