@@ -1,7 +1,7 @@
 """Rebuild the demo model: `python tools/demo_model/build.py`. Every stage has a fixed seed and resumes where it stopped.
 
 Stages, in order: tokenizer, vae, pool_small, learn, refine, pool, windows, whole, export, concepts, evaluate.
-`--stage NAME` runs one of them. Work files go to target/demo-model, the model to models/demo. About two hours on one
+`--stage NAME` runs one of them. Work files go to target/demo-model, the model to models/demo. About three and a half hours on one
 core; set `--threads` to the cores that are free, since a busy core makes more threads slower, not faster.
 """
 
@@ -26,8 +26,8 @@ import train
 import vae
 
 LEARN = train.Stage("learn", "pool_64", 2400, 32, 0, 1.5e-3, 1.3e-3)
-WINDOWS = train.Stage("windows", "pool_128", 3000, 10, 32, 1.3e-3, 8e-4)
-WHOLE = train.Stage("whole", "pool_128", 1200, 14, 0, 8e-4, 3e-5)
+WINDOWS = train.Stage("windows", "pool_128", 3000, 10, 32, 1.2e-3, 9e-4)
+WHOLE = train.Stage("whole", "pool_128", 6000, 14, 0, 1e-3, 2e-5)
 
 
 class Build:
@@ -59,7 +59,7 @@ class Build:
         refine.refine(self.work / "vae", self.work / "vae_refined")
 
     def pool(self) -> None:
-        pool.build_pool(self.work / "pool_128", self.autoencoder("vae_refined"), self.words(), 128, 10_000)
+        pool.build_pool(self.work / "pool_128", self.autoencoder("vae_refined"), self.words(), 128, 12_000)
 
     def windows(self) -> None:
         train.train_stage(self.work, self.words(), WINDOWS, self.work / "learn.pt")

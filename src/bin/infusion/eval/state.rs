@@ -9,7 +9,7 @@ use infusion::metrics::Fisher;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-const EVERY: Duration = Duration::from_secs(20);
+const EVERY: Duration = Duration::from_secs(2);
 
 /// What is kept between two runs of a measurement.
 #[derive(Debug, Serialize, Deserialize)]
