@@ -205,6 +205,15 @@ pub fn difference(found: &ArrayD<f32>, expected: ArrayViewD<f32>) -> f64 {
     apart.fold(0f64, |most, apart| if apart.is_nan() { f64::INFINITY } else { most.max(apart) }) / largest
 }
 
+/// The distance of the two as a whole (Frobenius), relative to `expected`.
+pub fn mean_difference(found: &ArrayD<f32>, expected: ArrayViewD<f32>) -> f64 {
+    assert_eq!(found.shape(), expected.shape());
+    let square = |x: f32| f64::from(x) * f64::from(x);
+    let apart: f64 = found.iter().zip(&expected).map(|(a, b)| square(a - b)).sum();
+    let whole: f64 = expected.iter().map(|x| square(*x)).sum();
+    if apart.is_nan() { f64::INFINITY } else { (apart / whole).sqrt() }
+}
+
 pub fn same_bits(a: &ArrayD<f32>, b: &ArrayD<f32>) -> bool {
     a.shape() == b.shape() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
 }
