@@ -2,7 +2,7 @@
 CARGO ?= cargo
 PYTHON ?= python3
 
-.PHONY: help setup build demo demo-train test clean
+.PHONY: help setup build demo demo-train bench test clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -23,7 +23,7 @@ demo: setup build ## draw with and without a concept into target/demo
 	$(DEMO) "a photo of a <ball> on the sand" "a <ball> at night" "a large <ball> on the pavement" \
 		--seed 1 --steps 25 -o target/demo/more.png --sheet target/demo/sheet.png
 
-LEARN = target/release/infusion train --model models/demo --steps 300 --seed 1 --overwrite
+LEARN = target/release/infusion train --model models/demo --steps 400 --lr 0.02 --seed 1 --overwrite
 CONCEPT = -i models/concepts/$(1) -o models/concepts/$(1).safetensors \
 	--curve target/demo/$(1).curve.png --sheet target/demo/$(1).sheet.png
 
@@ -35,6 +35,9 @@ demo-train: setup build ## learn the demo's concepts again, from models/concepts
 		--validation-prompt "a photo of a <house> in the snow" --validation-prompt "a photo of a <house> at night"
 	$(LEARN) $(call CONCEPT,iced_doughnut) --class doughnut --prompt "a photo of a <doughnut> in the snow" \
 		--validation-prompt "a photo of a <doughnut> on the grass" --validation-prompt "a photo of a <doughnut> at night"
+
+bench: setup build ## time and memory of every way of a guided step, on models/demo
+	target/release/infusion bench --model models/demo
 
 test: setup ## every test
 	$(CARGO) test

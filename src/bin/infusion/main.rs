@@ -1,5 +1,6 @@
 //! `infusion`: generate, learn and measure personalised pictures.
 
+mod bench;
 mod concept;
 mod eval;
 mod generate;
@@ -30,6 +31,7 @@ enum Command {
     /// Measure what a concept broke and how faithful it is
     #[command(subcommand)]
     Eval(eval::Command),
+    Bench(Box<bench::Arguments>),
     Inspect(inspect::Arguments),
     Providers(providers::Arguments),
     Completions(shell::Completions),
@@ -42,6 +44,7 @@ fn main() -> anyhow::Result<()> {
         Command::Train(arguments) => train::run(&arguments),
         Command::Concept(command) => concept::run(command),
         Command::Eval(command) => eval::run(command),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Providers(arguments) => providers::run(&arguments),
         Command::Completions(arguments) => {

@@ -1,0 +1,51 @@
+//! `infusion bench` as a user runs it, on the tiny pipeline.
+
+#[path = "support/tiny.rs"]
+mod tiny;
+
+use std::path::Path;
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+fn bench(folder: &Path, arguments: &[&str]) -> assert_cmd::assert::Assert {
+    let mut command = Command::cargo_bin("infusion").unwrap();
+    command.current_dir(folder).args(["bench", "--model", ".", "--size", "8", "--threads", "1"]).args(arguments);
+    command.assert()
+}
+
+#[test]
+fn every_way_of_a_step_is_measured_in_time_and_memory_and_nothing_is_left_behind() {
+    let pipeline = tiny::pipeline();
+    let before = std::fs::read_dir(pipeline.path().join("unet")).unwrap().count();
+    let output = bench(pipeline.path(), &["--rounds", "2", "--steps", "1", "--json"]).success();
+    let report: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
+    for mode in ["plain", "naive", "f+c", "dual", "shared", "kept"] {
+        let figures = &report["modes"][mode];
+        for figure in ["median_s", "of_plain", "load_s", "load_cached_s", "peak_bytes", "least_peak_bytes"] {
+            assert!(figures[figure].as_f64().is_some_and(|number| number > 0.0), "{mode} {figure}: {figures}");
+        }
+        assert_eq!(figures["steps"], 2);
+        assert_eq!(figures["delta_swap_s"].is_null(), ["plain", "naive"].contains(&mode), "{mode}");
+    }
+    assert_eq!(std::fs::read_dir(pipeline.path().join("unet")).unwrap().count(), before);
+}
+
+#[test]
+fn a_table_shows_the_ways_that_were_asked_for() {
+    let pipeline = tiny::pipeline();
+    let options = ["--modes", "plain,shared", "--rounds", "1", "--steps", "1", "--no-least-memory", "--fuse"];
+    let output = bench(pipeline.path(), &options).success();
+    let table = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    assert!(table.contains("attention fused") && table.contains("\nshared") && !table.contains("\ndual"), "{table}");
+}
+
+#[test]
+fn what_cannot_be_measured_is_an_error() {
+    let pipeline = tiny::pipeline();
+    for (arguments, said) in [(["--rounds", "0"], "at least one"), (["--modes", "fastest"], "fastest")] {
+        let output = bench(pipeline.path(), &arguments).failure();
+        let text = String::from_utf8_lossy(&output.get_output().stderr).into_owned();
+        assert!(text.contains(said), "{text}");
+    }
+}
