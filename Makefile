@@ -13,7 +13,7 @@ setup: ## fetch ONNX Runtime into target/onnxruntime, unless ORT_DYLIB_PATH name
 build: ## both programs and the library, optimised
 	$(CARGO) build --release
 
-DEMO = target/release/infusion generate --model models/demo --overwrite \
+DEMO = target/release/infusion generate --model models/demo --overwrite --guidance-scale 4 \
 	--concept ball=models/concepts/two_tone_ball.safetensors
 
 demo: setup build ## draw with and without a concept into target/demo
