@@ -1,7 +1,7 @@
 """Rebuild the demo model: `python tools/demo_model/build.py`. Every stage has a fixed seed and resumes where it stopped.
 
-Stages, in order: tokenizer, vae, pool_small, learn, refine, pool, windows, whole, export, concepts, evaluate.
-`--stage NAME` runs one of them. Work files go to target/demo-model, the model to models/demo. About three and a half hours on one
+Stages, in order: tokenizer, vae, pool_small, learn, refine, pool, windows, whole, both, export, concepts, evaluate.
+`--stage NAME` runs one of them. Work files go to target/demo-model, the model to models/demo. About five hours on one
 core; set `--threads` to the cores that are free, since a busy core makes more threads slower, not faster.
 """
 
@@ -28,6 +28,7 @@ import vae
 LEARN = train.Stage("learn", "pool_64", 2400, 32, 0, 1.5e-3, 1.3e-3)
 WINDOWS = train.Stage("windows", "pool_128", 3000, 10, 32, 1.2e-3, 9e-4)
 WHOLE = train.Stage("whole", "pool_128", 6000, 14, 0, 1e-3, 2e-5)
+BOTH = train.Stage("both", "pool_128", 6000, 14, 32, 1.2e-3, 2e-5)
 
 
 class Build:
@@ -67,8 +68,11 @@ class Build:
     def whole(self) -> None:
         train.train_stage(self.work, self.words(), WHOLE, self.work / "windows.pt")
 
+    def both(self) -> None:
+        train.train_stage(self.work, self.words(), BOTH, self.work / "whole.pt")
+
     def export(self) -> None:
-        trained = train.averaged(self.work / "whole.pt", self.words())
+        trained = train.averaged(self.work / "both.pt", self.words())
         final, words = self.autoencoder("vae_refined"), self.work / "tokenizer"
         export.export_all(trained, final, words, self.target, self.work / "diffusers")
 
@@ -91,6 +95,7 @@ STAGES = (
     "pool",
     "windows",
     "whole",
+    "both",
     "export",
     "concepts",
     "evaluate",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from diffusers import AutoencoderKL
 from transformers import CLIPTokenizer
 
 import captions
+import grounding
 import networks
 import world
 from vae import to_pixels
@@ -21,37 +23,53 @@ WINDOW = 8
 
 
 @dataclasses.dataclass(frozen=True)
-class Pool:
-    """Latent means and deviations, scaled, [N, 4, h, w], token ids [N, CAPTIONS_EACH, 77], and where the object is.
+class Batch:
+    """Sampled latents [B, 4, h, w], token ids and what they name [B, 77], and what covers each cell [B, 3, h, w]."""
 
-    `centre` [N, 2] holds x and y as fractions for scenes of one object and NaN for the others.
+    latents: torch.Tensor
+    tokens: torch.Tensor
+    labels: torch.Tensor
+    covers: torch.Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Pool:
+    """Latent means and deviations, scaled, [N, 4, h, w], token ids and what they name [N, CAPTIONS_EACH, 77], where.
+
+    `centre` [N, 2] holds x and y as fractions for scenes of one object and NaN for the others; `covers`
+    [N, 3, h, w] holds 255ths of each cell that the things and the ground cover (see grounding.py).
     """
 
     mean: torch.Tensor
     deviation: torch.Tensor
     tokens: torch.Tensor
+    labels: torch.Tensor
     centre: torch.Tensor
+    covers: torch.Tensor
 
-    def batch(self, size: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Sampled latents [size, 4, h, w] and token ids [size, 77]."""
+    def batch(self, size: int, generator: torch.Generator) -> Batch:
         return self.sampled(torch.randint(len(self.mean), (size,), generator=generator), generator)
 
-    def windows(self, size: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    def windows(self, size: int, generator: torch.Generator) -> Batch:
         """Windows of WINDOW cells about the object of one-object scenes: cheap, and nearly all object."""
         single = (~self.centre[:, 0].isnan()).nonzero()[:, 0]
         chosen = single[torch.randint(len(single), (size,), generator=generator)]
-        latents, tokens = self.sampled(chosen, generator)
-        cells = latents.shape[-1]
+        whole = self.sampled(chosen, generator)
+        cells = whole.latents.shape[-1]
         shift = torch.randint(-1, 2, (size, 2), generator=generator)
         corners = ((self.centre[chosen] * cells).round().long() - WINDOW // 2 + shift).clamp(0, cells - WINDOW)
-        cut = [row[:, y : y + WINDOW, x : x + WINDOW] for row, (x, y) in zip(latents, corners.tolist())]
-        return torch.stack(cut), tokens
 
-    def sampled(self, chosen: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        def cut(maps: torch.Tensor) -> torch.Tensor:
+            return torch.stack([m[:, y : y + WINDOW, x : x + WINDOW] for m, (x, y) in zip(maps, corners.tolist())])
+
+        return dataclasses.replace(whole, latents=cut(whole.latents), covers=cut(whole.covers))
+
+    def sampled(self, chosen: torch.Tensor, generator: torch.Generator) -> Batch:
         worded = torch.randint(CAPTIONS_EACH, (len(chosen),), generator=generator)
         mean, deviation = self.mean[chosen].float(), self.deviation[chosen].float()
         latents = mean + deviation * torch.randn(mean.shape, generator=generator)
-        return latents, self.tokens[chosen, worded].long()
+        covers = self.covers[chosen].float() / 255
+        return Batch(latents, self.tokens[chosen, worded].long(), self.labels[chosen, worded], covers)
 
 
 def centre(scene: world.Scene) -> tuple[float, float]:
@@ -68,12 +86,16 @@ def build_chunk(file: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, side: 
             posterior = vae.encode(pixels).latent_dist
             means.append((posterior.mean * vae.config.scaling_factor).half())
             deviations.append((posterior.std * vae.config.scaling_factor).half())
-    texts = [captions.caption(scene, rng) for scene in scenes for _ in range(CAPTIONS_EACH)]
-    tokens = networks.token_ids(tokenizer, texts).short().reshape(CHUNK, CAPTIONS_EACH, 77)
+    worded = [(scene, captions.caption(scene, rng)) for scene in scenes for _ in range(CAPTIONS_EACH)]
+    tokens = networks.token_ids(tokenizer, [text for _, text in worded]).short().reshape(CHUNK, CAPTIONS_EACH, 77)
+    count = functools.cache(lambda word: len(tokenizer.tokenize(word)))
+    labels = torch.stack([grounding.labels(text, scene, count) for scene, text in worded])
+    covers = torch.stack([grounding.cover(scene, side, side // 8) for scene in scenes])
     part = file.with_suffix(".part")
     centres = torch.tensor([centre(scene) for scene in scenes])
     latents = {"mean": torch.cat(means), "deviation": torch.cat(deviations)}
-    torch.save({**latents, "tokens": tokens, "centre": centres}, part)
+    words = {"tokens": tokens, "labels": labels.reshape(tokens.shape)}
+    torch.save({**latents, **words, "centre": centres, "covers": (covers * 255).round().byte()}, part)
     part.rename(file)
 
 
@@ -91,4 +113,4 @@ def load_pool(folder: Path) -> Pool:
     chunks = [torch.load(file, weights_only=True) for file in sorted(folder.glob("*.pt"))]
     if not chunks:
         raise FileNotFoundError(f"no encoded scenes in {folder}: build the pool first")
-    return Pool(*(torch.cat([chunk[name] for chunk in chunks]) for name in ("mean", "deviation", "tokens", "centre")))
+    return Pool(**{field.name: torch.cat([chunk[field.name] for chunk in chunks]) for field in dataclasses.fields(Pool)})

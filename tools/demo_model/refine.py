@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
-from vae import BATCHES, CACHED_SCENES, cached_pictures, even_out, random_pictures, warm_cosine
+from vae import BATCHES, CACHED_SCENES, COLOUR_WEIGHT, ColourAxes, cached_pictures, even_out, random_pictures, warm_cosine
 
 STEPS = 4000
 LEARNING_RATE = 1.5e-3
-LATENT_NOISE = 0.04
+LATENT_NOISE = 0.08
 OBJECT_WEIGHT = 5.0
 OBJECT_DISTANCE = 0.5
 KL_WEIGHT = 1e-5
@@ -30,12 +30,13 @@ def pixel_weights(pixels: torch.Tensor) -> torch.Tensor:
     return weights / weights.mean()
 
 
-def refine_loss(vae: AutoencoderKL, pixels: torch.Tensor) -> torch.Tensor:
+def refine_loss(vae: AutoencoderKL, axes: ColourAxes, pixels: torch.Tensor) -> torch.Tensor:
     posterior = vae.encode(pixels).latent_dist
     noise = torch.randn_like(posterior.mean) * (LATENT_NOISE / vae.config.scaling_factor)
     error = vae.decode(posterior.sample() + noise).sample - pixels
     scaled = vae.config.scaling_factor * posterior.mean
-    return (pixel_weights(pixels) * (error.abs() + error.square())).mean() + KL_WEIGHT * scaled.square().mean()
+    drawn = (pixel_weights(pixels) * (error.abs() + error.square())).mean()
+    return drawn + KL_WEIGHT * scaled.square().mean() + COLOUR_WEIGHT * axes.loss(scaled, pixels)
 
 
 def refine(start: Path, target: Path, seed: int = 5, steps: int = STEPS, minutes: float = float("inf")) -> None:
@@ -51,12 +52,13 @@ def refine(start: Path, target: Path, seed: int = 5, steps: int = STEPS, minutes
         optimizer.load_state_dict(state["optimizer"])
         first = state["step"]
     drawn = {side: cached_pictures(work, CACHED_SCENES, side, 1) for side in BATCHES}
+    axes = ColourAxes(drawn[128][:300])
     began, losses = time.time(), []
     for step in range(first, steps):
         share = max(step / steps, (time.time() - began) / (60 * minutes))
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * warm_cosine(round(share * steps), 50, steps)
-        loss = refine_loss(vae, random_pictures(drawn, seed, step))
+        loss = refine_loss(vae, axes, random_pictures(drawn, seed, step))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)

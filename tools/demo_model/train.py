@@ -11,10 +11,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
+import grounding
 import networks
-from pool import load_pool
+from pool import Batch, load_pool
 
-SNR_LIMIT = 5.0
+LEAST_SNR, MOST_SNR = 0.2, 5.0
+NOISY_POWER = 0.7
+GROUNDING_WEIGHT = 0.03
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,18 +52,24 @@ class Networks(nn.Module):
 
 
 def loss_weights(alphas: torch.Tensor) -> torch.Tensor:
-    """Min-SNR weights for noise prediction (Hang et al. 2023, eq. 9)."""
+    """Min-SNR weights for noise prediction (Hang et al. 2023, eq. 9), bounded below as well.
+
+    Colours are settled where noise hides everything; there the plain loss hardly asks for them.
+    """
     snr = alphas / (1 - alphas)
-    return snr.clamp(max=SNR_LIMIT) / snr
+    return snr.clamp(LEAST_SNR, MOST_SNR) / snr
 
 
-def training_loss(model: Networks, alphas: torch.Tensor, latents, tokens, generator) -> torch.Tensor:
-    timesteps = torch.randint(len(alphas), (len(latents),), generator=generator)
-    noise = torch.randn(latents.shape, generator=generator)
+def training_loss(model: Networks, maps: list[torch.Tensor], alphas: torch.Tensor, batch: Batch, generator):
+    """What is minimised, and its two parts; noisy timesteps, where pictures are laid out, come more often."""
+    timesteps = (torch.rand(len(batch.latents), generator=generator) ** NOISY_POWER * len(alphas)).long()
+    noise = torch.randn(batch.latents.shape, generator=generator)
     alpha = alphas[timesteps].reshape(-1, 1, 1, 1)
-    noised = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
-    errors = (model(noised, timesteps, tokens) - noise).square().mean((1, 2, 3))
-    return (errors * loss_weights(alphas[timesteps])).mean()
+    noised = alpha.sqrt() * batch.latents + (1 - alpha).sqrt() * noise
+    errors = (model(noised, timesteps, batch.tokens) - noise).square().mean((1, 2, 3))
+    denoising = (errors * loss_weights(alphas[timesteps])).mean()
+    grounding_loss = grounding.grounding_loss(maps, batch.covers, batch.labels)
+    return denoising + GROUNDING_WEIGHT * grounding_loss, torch.stack([denoising, grounding_loss]).detach()
 
 
 def average_into(average: Networks, model: Networks, step: int) -> None:
@@ -75,7 +84,8 @@ def train_stage(work: Path, tokenizer, stage: Stage, start_from: Path | None, se
     checkpoint = work / f"{stage.name}.pt"
     model, average = Networks(tokenizer), Networks(tokenizer)
     average.load_state_dict(model.state_dict())
-    optimizer = torch.optim.AdamW(model.parameters(), stage.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+    maps = grounding.record(model.unet)
+    optimizer = torch.optim.AdamW(model.parameters(), stage.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     step, resumed = 0, checkpoint.exists()
     if resumed or start_from:
         state = torch.load(checkpoint if resumed else start_from, weights_only=True)
@@ -93,17 +103,18 @@ def train_stage(work: Path, tokenizer, stage: Stage, start_from: Path | None, se
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         windowed = stage.windows and step % 2
         batch = pool.windows(stage.windows, generator) if windowed else pool.batch(stage.batch, generator)
-        loss = training_loss(model, alphas, *batch, generator)
+        loss, parts = training_loss(model, maps, alphas, batch, generator)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         average_into(average, model, step + (2000 if start_from else 0))
-        losses.append(loss.item())
+        losses.append(parts)
         step += 1
         if step % 50 == 0:
-            mean = sum(losses[-50:]) / len(losses[-50:])
-            print(f"{stage.name} {step}/{stage.steps} loss {mean:.4f} {time.time() - began:.0f} s", flush=True)
+            noise, words = torch.stack(losses[-50:]).mean(0)
+            seconds = time.time() - began
+            print(f"{stage.name} {step}/{stage.steps} noise {noise:.4f} words {words:.3f} {seconds:.0f} s", flush=True)
         if step % 100 == 0 or step == stage.steps or share >= 1:
             save_state(checkpoint, model, average, optimizer, step)
     return checkpoint

@@ -18,6 +18,7 @@ STEPS = 5000
 BATCHES = {64: 4, 128: 1}
 LEARNING_RATE = 2e-3
 KL_WEIGHT = 2e-5
+COLOUR_WEIGHT = 0.1
 FIRST_LOG_VARIANCE = -6.0
 
 
@@ -65,13 +66,36 @@ def random_pictures(drawn: dict[int, np.ndarray], seed: int, step: int) -> torch
     return to_pixels(drawn[side][np.sort(rng.integers(0, len(drawn[side]), BATCHES[side]))])
 
 
-def vae_loss(vae: AutoencoderKL, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Absolute and squared error plus a small divergence from the unit Gaussian, a mean over latent numbers."""
+class ColourAxes:
+    """Ties three latent channels to red, green and blue of each cell's mean, with mean 0 and deviation 1.
+
+    Left alone, so small an autoencoder strings all colours along one line, where a step from yellow to pink passes
+    orange, and a denoiser that is a little off draws the neighbour's colour.
+    """
+
+    def __init__(self, pictures: np.ndarray):
+        means = self.cell_means(to_pixels(np.array(pictures)))
+        self.centre = means.mean((0, 2, 3), keepdim=True)
+        self.spread = means.std((0, 2, 3), keepdim=True)
+
+    @staticmethod
+    def cell_means(pixels: torch.Tensor) -> torch.Tensor:
+        return F.avg_pool2d(pixels, 8)
+
+    def loss(self, latents: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+        """Mean squared distance of scaled latents [B, 4, h, w] to the colours of `pixels` [B, 3, 8h, 8w]."""
+        wanted = (self.cell_means(pixels) - self.centre) / self.spread
+        return F.mse_loss(latents[:, :3], wanted)
+
+
+def vae_loss(vae: AutoencoderKL, axes: ColourAxes, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Absolute and squared error, a small divergence from the unit Gaussian (a mean over latent numbers), colours."""
     posterior = vae.encode(pixels).latent_dist
     decoded = vae.decode(posterior.sample()).sample
     divergence = 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).mean()
+    colours = axes.loss(vae.config.scaling_factor * posterior.mean, pixels)
     error = F.l1_loss(decoded, pixels)
-    return error + F.mse_loss(decoded, pixels) + KL_WEIGHT * divergence, error
+    return error + F.mse_loss(decoded, pixels) + KL_WEIGHT * divergence + COLOUR_WEIGHT * colours, error
 
 
 def train_vae(work: Path, seed: int = 1, steps: int = STEPS) -> AutoencoderKL:
@@ -88,9 +112,10 @@ def train_vae(work: Path, seed: int = 1, steps: int = STEPS) -> AutoencoderKL:
         schedule.load_state_dict(state["schedule"])
         start = state["step"]
     drawn = {side: cached_pictures(work, CACHED_SCENES, side, seed) for side in BATCHES}
+    axes = ColourAxes(drawn[128][:300])
     began, errors = time.time(), []
     for step in range(start, steps):
-        loss, error = vae_loss(vae, random_pictures(drawn, seed, step))
+        loss, error = vae_loss(vae, axes, random_pictures(drawn, seed, step))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
@@ -115,17 +140,24 @@ def warm_cosine(step: int, warm_up: int, steps: int, floor: float = 0.01) -> flo
 
 @torch.no_grad()
 def even_out(vae: AutoencoderKL, pictures: np.ndarray) -> None:
-    """Bring every latent channel to mean 0 and deviation 1 / scaling_factor, with SD-1.5's factor.
+    """Whiten the latents: mean 0, no correlation, deviation 1 / scaling_factor, with SD-1.5's factor.
 
-    The change is exact: what `quant_conv` multiplies in, `post_quant_conv` takes out again.
+    What `quant_conv` mixes in, `post_quant_conv` takes out again, so means decode as before; the posterior's
+    deviations, which are tiny, are stretched as the axes are on average.
     """
     moments = [vae.encode(to_pixels(np.array(pictures[k : k + 50]))).latent_dist for k in range(0, len(pictures), 50)]
-    latents = torch.cat([posterior.mean for posterior in moments])
-    shift = latents.mean((0, 2, 3))
-    scale = 1 / (vae.config.scaling_factor * latents.std((0, 2, 3)))
+    latents = torch.cat([posterior.mean for posterior in moments]).movedim(1, 0).flatten(1)
+    shift = latents.mean(1)
+    values, axes = torch.linalg.eigh(torch.cov(latents))
+    mixing = axes @ torch.diag(values**-0.5 / vae.config.scaling_factor) @ axes.T
     inward, outward = vae.quant_conv, vae.post_quant_conv
     outward.bias += outward.weight[:, :, 0, 0] @ shift
-    outward.weight /= scale.reshape(1, -1, 1, 1)
-    inward.weight[:4] *= scale.reshape(-1, 1, 1, 1)
-    inward.bias[:4] = (inward.bias[:4] - shift) * scale
-    inward.bias[4:] += 2 * scale.log()
+    outward.weight.copy_(mix(outward.weight, torch.linalg.inv(mixing).T))
+    inward.bias[:4] = mixing @ (inward.bias[:4] - shift)
+    inward.weight[:4] = mix(inward.weight[:4].transpose(0, 1), mixing).transpose(0, 1)
+    inward.bias[4:] += 2 * mixing.norm(dim=1).log()
+
+
+def mix(weight: torch.Tensor, mixing: torch.Tensor) -> torch.Tensor:
+    """`mixing` [4, 4] applied to the second axis of a 1×1 convolution's weight [out, 4, 1, 1]."""
+    return torch.einsum("oihw,ji->ojhw", weight, mixing)
