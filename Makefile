@@ -2,7 +2,7 @@
 CARGO ?= cargo
 PYTHON ?= python3
 
-.PHONY: help setup build demo demo-train bench test clean
+.PHONY: help setup build install install-built uninstall demo demo-train bench test test-tools clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -12,6 +12,16 @@ setup: ## fetch ONNX Runtime into target/onnxruntime, unless ORT_DYLIB_PATH name
 
 build: ## both programs and the library, optimised
 	$(CARGO) build --release
+
+install: build install-built ## both programs, the library, headers, manual pages: PREFIX=/usr/local, DESTDIR=
+
+install-built:
+	packaging/install.sh install
+
+uninstall: ## what `make install` put under PREFIX
+	packaging/install.sh uninstall
+
+export PREFIX LIBDIR DESTDIR BUILD
 
 DEMO = target/release/infusion generate --model models/demo --overwrite --guidance-scale 4 \
 	--concept ball=models/concepts/two_tone_ball.safetensors
@@ -38,6 +48,9 @@ demo-train: setup build ## learn the demo's concepts again, from models/concepts
 
 bench: setup build ## time and memory of every way of a guided step, on models/demo
 	target/release/infusion bench --model models/demo
+
+test-tools: ## what the tests of the C, C++ and C# bindings need, by apt-get where it is missing
+	tools/install_test_tools.sh
 
 test: setup ## every test
 	$(CARGO) test

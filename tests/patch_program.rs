@@ -267,7 +267,7 @@ fn fused_graphs_compute_the_same() {
 }
 
 #[test]
-fn a_concept_is_baked_into_a_graph_with_the_sources_inputs() {
+fn a_concept_is_baked_into_a_graph_with_the_sources_inputs_and_outputs() {
     use infusion::concept::{Concept, Existing, Precision};
     let dialect = dialects::named("four-17");
     let (folder, model) = copied("four-17");
@@ -283,6 +283,7 @@ fn a_concept_is_baked_into_a_graph_with_the_sources_inputs() {
     };
     bake("5").success();
     let baked = Model::open(folder.path().join("model.shared.ball.onnx")).unwrap();
+    assert_eq!(baked.graph.outputs(), Model::open(&model).unwrap().graph.outputs(), "nothing that a host could take");
     let delta = &baked.graph.initializers()["infusion.delta"];
     assert!(baked.tensor_f32s(delta).unwrap().iter().all(|&x| x == 0.5));
     let mask = baked.tensor_f32s(&baked.graph.initializers()["infusion.mask"]).unwrap();

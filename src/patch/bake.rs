@@ -3,7 +3,7 @@
 use ndarray::ArrayView2;
 
 use super::correction::{DELTA, MASK};
-use super::shared::ROWS;
+use super::shared::{FOUNDATION, ROWS};
 use super::sketch::{floats, longs};
 use super::survey::Survey;
 use super::{EmitOptions, Error, Result, Variant, emit};
@@ -20,7 +20,8 @@ pub struct Baked<'a> {
     pub rows: &'a [i64],
 }
 
-/// The `shared` graph of `model` with `baked` as the defaults of its optional inputs.
+/// The `shared` graph of `model` with `baked` as the defaults of its optional inputs, and with the
+/// source's outputs alone: hosts that take the last output, as optimum does, would draw F's.
 ///
 /// # Errors
 /// The sizes do not agree with the model or each other; as [`emit`].
@@ -50,5 +51,6 @@ pub fn bake(model: &Model, survey: &Survey, baked: Baked, options: &EmitOptions)
     for default in defaults {
         shared.graph.initializers_mut().insert(default.name().to_owned(), default);
     }
+    shared.graph.outputs_mut().retain(|output| output.name() != FOUNDATION);
     Ok(shared)
 }
