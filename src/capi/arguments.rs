@@ -18,6 +18,23 @@ pub(super) unsafe fn text<'a>(name: &'static str, text: *const c_char) -> Result
     text.to_str().map_err(|error| Error::argument(name, format!("is not UTF-8: {error}")))
 }
 
+/// A text that may be NULL.
+///
+/// # Safety
+/// As [`text`].
+pub(super) unsafe fn optional_text<'a>(name: &'static str, place: *const c_char) -> Result<Option<&'a str>> {
+    match place.is_null() {
+        true => Ok(None),
+        // SAFETY: not NULL; the caller vouches for the rest.
+        false => Ok(Some(unsafe { text(name, place) }?)),
+    }
+}
+
+/// A number that stands for a default where it is 0.
+pub(super) fn or_default(number: u32, default: usize) -> usize {
+    if number == 0 { default } else { number as usize }
+}
+
 /// Where an output goes.
 pub(super) fn output<T>(name: &'static str, place: *mut T) -> Result<NonNull<T>> {
     let place = NonNull::new(place).ok_or_else(|| Error::argument(name, "is NULL"))?;

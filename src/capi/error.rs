@@ -1,4 +1,4 @@
-use crate::{concept, onnx, patch, pipeline, prompt, runtime};
+use crate::{concept, onnx, patch, picture, pipeline, prompt, runtime, schedulers, train};
 
 /// The numbers of `infusion_code`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +11,7 @@ pub(super) enum Code {
     InvalidFile = 4,
     WrongModel = 5,
     Runtime = 6,
+    Cancelled = 7,
     Panic = 9,
     Failed = 10,
 }
@@ -21,10 +22,14 @@ pub(super) enum Code {
 pub(super) enum Error {
     #[error("{name}: {reason}")]
     Argument { name: &'static str, reason: String },
+    #[error("{name}: {reason}")]
+    Tensor { name: String, reason: String },
     #[error("{token:#x} is no live {kind}: it was freed, never made, or belongs to another kind of object")]
     Handle { kind: &'static str, token: usize },
     #[error("{0}")]
     NotFound(String),
+    #[error("cancelled by {0}")]
+    Cancelled(&'static str),
     #[error("a defect of this library, please report it: {0}")]
     Panic(String),
     #[error(transparent)]
@@ -39,6 +44,12 @@ pub(super) enum Error {
     Patch(#[from] patch::Error),
     #[error(transparent)]
     Onnx(#[from] onnx::Error),
+    #[error(transparent)]
+    Picture(#[from] picture::Error),
+    #[error(transparent)]
+    Scheduler(#[from] schedulers::Error),
+    #[error(transparent)]
+    Train(#[from] train::Error),
 }
 
 /// A result whose error is this module's [`Error`].
@@ -49,17 +60,25 @@ impl Error {
         Self::Argument { name, reason: reason.into() }
     }
 
+    pub fn tensor(name: &str, reason: impl Into<String>) -> Self {
+        Self::Tensor { name: name.to_owned(), reason: reason.into() }
+    }
+
     pub fn code(&self) -> Code {
         match self {
-            Self::Argument { .. } => Code::InvalidArgument,
+            Self::Argument { .. } | Self::Tensor { .. } | Self::Scheduler(_) => Code::InvalidArgument,
             Self::Handle { .. } => Code::InvalidHandle,
             Self::NotFound(_) => Code::NotFound,
+            Self::Cancelled(_) => Code::Cancelled,
             Self::Panic(_) => Code::Panic,
             Self::Concept(error) => concept_code(error),
             Self::Prompt(error) => prompt_code(error),
             Self::Runtime(error) => runtime_code(error),
             Self::Pipeline(error) => pipeline_code(error),
-            Self::Patch(_) | Self::Onnx(_) => Code::InvalidFile,
+            Self::Patch(patch::Error::Onnx(error)) | Self::Onnx(error) => onnx_code(error),
+            Self::Patch(_) => Code::InvalidFile,
+            Self::Picture(error) => picture_code(error),
+            Self::Train(error) => train_code(error),
         }
     }
 }
@@ -68,7 +87,7 @@ fn concept_code(error: &concept::Error) -> Code {
     match error {
         concept::Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Code::NotFound,
         concept::Error::WrongModel { .. } | concept::Error::Layer { .. } => Code::WrongModel,
-        concept::Error::Merge { .. } => Code::Failed,
+        concept::Error::Merge { .. } | concept::Error::Exists { .. } | concept::Error::Io { .. } => Code::Failed,
         _ => Code::InvalidFile,
     }
 }
@@ -91,11 +110,47 @@ fn runtime_code(error: &runtime::Error) -> Code {
 
 fn pipeline_code(error: &pipeline::Error) -> Code {
     match error {
-        pipeline::Error::Folder { .. } | pipeline::Error::Patch(_) | pipeline::Error::Onnx(_) => Code::InvalidFile,
-        pipeline::Error::Setting { .. } => Code::InvalidArgument,
+        pipeline::Error::Folder { .. } => Code::InvalidFile,
+        pipeline::Error::Patch(patch::Error::Onnx(error)) | pipeline::Error::Onnx(error) => onnx_code(error),
+        pipeline::Error::Patch(_) => Code::InvalidFile,
+        pipeline::Error::Setting { .. } | pipeline::Error::Scheduler(_) => Code::InvalidArgument,
+        pipeline::Error::NoConcept { .. } => Code::NotFound,
+        pipeline::Error::Cancelled(_) => Code::Cancelled,
         pipeline::Error::Concept(error) => concept_code(error),
         pipeline::Error::Prompt(error) => prompt_code(error),
+        // A tensor that does not fit the model came from the host.
+        pipeline::Error::Runtime(runtime::Error::Tensor { .. }) => Code::InvalidArgument,
         pipeline::Error::Runtime(error) => runtime_code(error),
+        _ => Code::Failed,
+    }
+}
+
+fn onnx_code(error: &onnx::Error) -> Code {
+    match error {
+        onnx::Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Code::NotFound,
+        onnx::Error::Io { .. } | onnx::Error::Exists { .. } => Code::Failed,
+        _ => Code::InvalidFile,
+    }
+}
+
+fn picture_code(error: &picture::Error) -> Code {
+    match error {
+        picture::Error::Decode { .. } => Code::InvalidFile,
+        _ => Code::Failed,
+    }
+}
+
+fn train_code(error: &train::Error) -> Code {
+    match error {
+        train::Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Code::NotFound,
+        train::Error::Setting { .. } => Code::InvalidArgument,
+        train::Error::NoPictures { .. } | train::Error::Checkpoint { .. } | train::Error::Patch(_) => Code::InvalidFile,
+        train::Error::Pipeline(error) => pipeline_code(error),
+        train::Error::Prompt(error) => prompt_code(error),
+        train::Error::Runtime(error) => runtime_code(error),
+        train::Error::Onnx(error) => onnx_code(error),
+        train::Error::Concept(error) => concept_code(error),
+        train::Error::Picture(error) => picture_code(error),
         _ => Code::Failed,
     }
 }

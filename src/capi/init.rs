@@ -1,8 +1,9 @@
 use std::ffi::{c_char, c_void};
 
-use super::arguments::{output, text};
+use super::Result;
+use super::arguments::optional_text;
 use super::status::{Status, call};
-use super::{Error, Result};
+use super::structs::{self, Struct};
 use crate::runtime::{LibraryChoice, library};
 
 /// `infusion_init_options`
@@ -14,6 +15,11 @@ pub struct InitOptions {
     onnxruntime_path: *const c_char,
 }
 
+// SAFETY: a number and raw pointers, of which any bytes make some.
+unsafe impl Struct for InitOptions {
+    const NAME: &'static str = "infusion_init_options";
+}
+
 /// Chooses the ONNX Runtime.
 ///
 /// # Safety
@@ -21,36 +27,21 @@ pub struct InitOptions {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn infusion_init(options: *const InitOptions) -> *mut Status {
     call(|| {
-        if options.is_null() {
-            library::load(&LibraryChoice::default())?;
-            return Ok(());
-        }
-        // SAFETY: not NULL; the caller vouches for the rest.
-        unsafe { init(output("options", options.cast_mut())?.as_ptr()) }
+        // SAFETY: the caller vouches for the struct.
+        unsafe { init(structs::read_or_zero("options", options)?) }
     })
 }
 
 /// # Safety
-/// `options` is aligned and opens with its size.
-unsafe fn init(options: *const InitOptions) -> Result<()> {
-    // SAFETY: every struct opens with its size, whatever its version.
-    let size = unsafe { options.cast::<u32>().read() } as usize;
-    if size < size_of::<InitOptions>() {
-        let reason = format!("is {size}; set it to sizeof(infusion_init_options)");
-        return Err(Error::argument("struct_size", reason));
-    }
-    // SAFETY: the caller says that the struct is this long.
-    let options = unsafe { options.read() };
+/// Pointers are as the header says.
+unsafe fn init(options: InitOptions) -> Result<()> {
     if !options.ort_api_base.is_null() {
         // SAFETY: the caller vouches for what `OrtGetApiBase()` returned.
         unsafe { library::adopt(options.ort_api_base.cast()) }?;
         return Ok(());
     }
-    let path = match options.onnxruntime_path.is_null() {
-        true => None,
-        // SAFETY: the caller vouches for a text that ends in NUL.
-        false => Some(unsafe { text("onnxruntime_path", options.onnxruntime_path) }?.into()),
-    };
+    // SAFETY: the caller vouches for a text that ends in NUL.
+    let path = unsafe { optional_text("onnxruntime_path", options.onnxruntime_path) }?.map(Into::into);
     library::load(&LibraryChoice { path, threads: None })?;
     Ok(())
 }

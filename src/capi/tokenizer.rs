@@ -6,7 +6,7 @@ use super::handles::Table;
 use super::status::{Status, call};
 use crate::prompt::Tokenizer;
 
-static TOKENIZERS: Table<Tokenizer> = Table::new(1, "infusion_tokenizer");
+pub(super) static TOKENIZERS: Table<Tokenizer> = Table::new(1, "infusion_tokenizer");
 
 /// # Safety
 /// Pointers are as the header says.

@@ -30,6 +30,17 @@ pub enum Error {
         /// What does not fit.
         reason: String,
     },
+    /// No concept of that name is set.
+    #[error("there is no concept '{name}'; {}", known_concepts(.known))]
+    NoConcept {
+        /// The name.
+        name: String,
+        /// The names that there are.
+        known: Vec<String>,
+    },
+    /// A host's callback gave up.
+    #[error("cancelled by {0}")]
+    Cancelled(&'static str),
     /// The numbers ran over.
     #[error(
         "step {step} of {steps} (timestep {timestep}): {what} holds {bad} of {count} values that are no number; {advice}"
@@ -84,6 +95,13 @@ pub enum Error {
 
 /// A result whose error is this module's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+fn known_concepts(known: &[String]) -> String {
+    match known {
+        [] => "none is set".to_owned(),
+        known => format!("there is {}", known.join(", ")),
+    }
+}
 
 impl Error {
     pub(super) fn setting(setting: impl Into<String>, reason: impl Into<String>) -> Self {

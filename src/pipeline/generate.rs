@@ -8,6 +8,7 @@ use super::graphs::Graph;
 use super::heat::HeatCollector;
 use super::injection::Injection;
 use super::plan::Plan;
+use super::rows::{Conditions, Timesteps};
 use super::start::{Generators, first_latents};
 use super::streams::{Dual, OneGraph, Plain, Separate, Shared, StepContext, TwoGraphs};
 use super::trajectory::{Trajectories, Trajectory};
@@ -85,8 +86,7 @@ impl Pipeline {
 
     /// Fails where a concept was learned on another model, unless forced.
     pub(super) fn check_base(&self, variation: &Variation, force: bool) -> Result<()> {
-        const UNKNOWN: &str = "unknown (its weights are quantised or packed)";
-        let hash = self.unet.graphs().base_model_hash.as_deref().unwrap_or(UNKNOWN);
+        let hash = self.unet.graphs().known_hash();
         variation.concepts.iter().try_for_each(|used| Ok(used.concept.check_base(hash, force)?))
     }
 
@@ -271,9 +271,12 @@ impl Run<'_> {
         let guidance = plan.guidance;
         let timestep = self.plan.scheduler.timestep(step)?;
         let context = StepContext {
-            timestep,
-            context: &self.conditioning.context,
-            guidance_scale: self.request.guidance_scale,
+            given: Conditions {
+                context: &self.conditioning.context,
+                timesteps: Timesteps::All(timestep),
+                guidance_scale: self.request.guidance_scale,
+                further: &[],
+            },
             injections: self.injections,
             open: self.plan.injected.contains(&step),
         };
@@ -305,11 +308,12 @@ impl Run<'_> {
             }
             Streams::Shared(streams) => {
                 let mut heat = heat;
+                let prompt_rows: Vec<usize> = guidance.prompt_rows().collect();
                 let mut predicted = Vec::with_capacity(inputs.len());
                 for (variation, rows) in inputs.iter().enumerate() {
                     let noise = match (context.open, &self.models.plain) {
                         (false, Some(plain)) => plain.predict(rows, &context)?,
-                        _ => streams.predict(variation, rows, guidance.prompt_rows(), &context, heat.as_deref_mut())?,
+                        _ => streams.predict(variation, rows, &prompt_rows, &context, heat.as_deref_mut())?,
                     };
                     predicted.push(combine(noise, "the customised stream's noise")?);
                 }

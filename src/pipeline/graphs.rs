@@ -53,6 +53,37 @@ impl UnetGraphs {
         self.files.get(&graph).map(PathBuf::as_path)
     }
 
+    /// The graphs of the UNet at `path`, which may be the export, one of its patched graphs, or their manifest.
+    /// Where the export itself is no longer there, its patched graphs do without it.
+    ///
+    /// # Errors
+    /// As [`UnetGraphs::find_or_make`]; the manifest cannot be read.
+    pub fn open(path: &Path, elsewhere: Option<&Path>) -> Result<Self> {
+        let Some(manifest_path) = manifest_of(path) else { return Self::find_or_make(path, elsewhere) };
+        let unreadable = |reason: String| Error::folder(&manifest_path, reason);
+        let bytes = std::fs::read(&manifest_path).map_err(|error| unreadable(error.to_string()))?;
+        let manifest: Manifest = serde_json::from_slice(&bytes)
+            .map_err(|error| unreadable(format!("is no manifest of patched graphs: {error}")))?;
+        let folder = manifest_path.parent().unwrap_or(Path::new(""));
+        let source = folder.join(&manifest.source.file);
+        if source.is_file() {
+            return Self::find_or_make(&source, elsewhere);
+        }
+        let mut graphs = Self::of(&source, folder, &manifest);
+        graphs.files.remove(&Graph::Source);
+        Ok(graphs)
+    }
+
+    /// The hash that concepts name their model by, or words to that effect that no concept has.
+    pub(super) fn known_hash(&self) -> &str {
+        self.base_model_hash.as_deref().unwrap_or("unknown (its weights are quantised or packed)")
+    }
+
+    /// The graphs that there are, by name, in the order of [`Graph::ALL`].
+    pub fn files(&self) -> Vec<(&'static str, &Path)> {
+        Graph::ALL.into_iter().filter_map(|graph| Some((graph.name(), self.path(graph)?))).collect()
+    }
+
     /// Finds the patched graphs of the UNet at `source` by their manifest, beside it or under
     /// `elsewhere`, or makes them: beside it, or under `elsewhere` where that cannot be written.
     ///
@@ -103,6 +134,20 @@ impl UnetGraphs {
 
 fn stem(source: &Path) -> String {
     source.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The manifest that `path` is, or that lists it among its graphs.
+fn manifest_of(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_string_lossy().into_owned();
+    if name.ends_with(".infusion.json") {
+        return Some(path.to_owned());
+    }
+    let stem = Variant::ALL
+        .into_iter()
+        .find_map(|variant| name.strip_suffix(&format!(".{variant}.onnx")).map(str::to_owned))?;
+    let beside = path.with_file_name(Manifest::file_name(&stem));
+    let manifest: Manifest = serde_json::from_slice(&std::fs::read(&beside).ok()?).ok()?;
+    manifest.graphs.values().any(|graph| *graph == name).then_some(beside)
 }
 
 /// A folder name for the graphs of one source among those of others.

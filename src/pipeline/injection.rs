@@ -61,12 +61,22 @@ impl Injection {
         Ok(())
     }
 
-    /// V̄ `[rows, L, d]` of `layer` for the rows from `first` on.
-    pub fn values(&self, layer: usize, first: usize, values: ArrayView3<'_, f32>) -> Array3<f32> {
+    /// A Δ and a mask that were made elsewhere.
+    pub fn of_parts(delta: Array2<f32>, mask: Array3<f32>, layers: &[LayerSpec]) -> Self {
+        Self { delta, mask, offsets: offsets(layers) }
+    }
+
+    /// The same for these rows alone.
+    pub fn of_rows(&self, rows: &[usize]) -> Self {
+        Self { mask: self.mask.select(Axis(0), rows), ..self.clone() }
+    }
+
+    /// V̄ of `layer`: V `[rows, L, d]` of these rows with what the mask gives them.
+    pub fn values(&self, layer: usize, rows: &[usize], values: ArrayView3<'_, f32>) -> Array3<f32> {
         let mut injected = values.to_owned();
         let delta = self.delta.slice(s![.., self.offsets[layer]..self.offsets[layer + 1]]);
-        for (row, mut value) in injected.axis_iter_mut(Axis(0)).enumerate() {
-            let mask = self.mask.index_axis(Axis(0), first + row);
+        for (&row, mut value) in rows.iter().zip(injected.axis_iter_mut(Axis(0))) {
+            let mask = self.mask.index_axis(Axis(0), row);
             if mask.iter().any(|&share| share != 0.0) {
                 value += &mask.dot(&delta);
             }

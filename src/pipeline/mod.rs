@@ -10,7 +10,7 @@
 //!    both streams with the graphs that suit mode and machine.
 //! 5. [`vae`] decodes the latents.
 //!
-//! [`predict`] is beside that way: single predictions of the noise, as measures need them.
+//! [`step`] is the fourth of these alone, for hosts that do the rest. [`predict`] is beside that way: single predictions of the noise, as measures need them.
 //!
 //! What the trainer needs of single parts is in [`encoding`].
 
@@ -28,7 +28,9 @@ mod part;
 mod plan;
 mod predict;
 mod request;
+mod rows;
 mod start;
+pub mod step;
 mod streams;
 mod text;
 mod trajectory;
@@ -53,9 +55,10 @@ pub use predict::{Caption, Denoiser, Marking, NoisedLatents};
 pub use request::{ConceptUse, GraphChoice, InitImage, LayerScale, Mode, Request, Variation};
 
 use part::Part;
+pub(crate) use rows::{Conditions, Rows, Timesteps};
 use text::TextEncoder;
 use unet::Unet;
-pub(crate) use unet::{Rows, UnetModel};
+pub(crate) use unet::UnetModel;
 use vae::Vae;
 
 /// How a pipeline is opened.

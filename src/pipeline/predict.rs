@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use image::RgbImage;
-use ndarray::{Array3, ArrayD, ArrayView3, Axis, IxDyn, concatenate, stack};
+use ndarray::{Array3, ArrayView3, Axis, concatenate, stack};
 
 use crate::concept::Concept;
 use crate::prompt::{MarkedTokens, Prompt, Tokens};
@@ -16,8 +16,9 @@ use super::graphs::{Graph, UnetGraphs};
 use super::guidance::Guidance;
 use super::injection::Injection;
 use super::request::{ConceptUse, Variation};
+use super::rows::{Conditions, Rows, Timesteps};
 use super::streams::{optional_inputs, run};
-use super::unet::{OURS, Rows, UnetModel};
+use super::unet::{OURS, UnetModel};
 use super::{Error, Pipeline, Result};
 
 /// How the marks of a caption name the one concept of a [`Denoiser`].
@@ -208,14 +209,13 @@ impl Denoiser {
         let context = concatenate(Axis(0), &context).map_err(wrong)?;
         let (_, channels, height, width) = sample.dim();
         model.check_sizes([channels, height, width], context.shape()[1])?;
-        let timestep = Timestep::from(rows.first().map_or(0, |row| row.timestep));
-        let mut feeds = model.feeds(Rows { sample: &sample, context: &context, timestep, guidance_scale: 1.0 });
-        if takes_timesteps(model) {
-            let timesteps = rows.iter().map(|row| row.timestep as f64).collect();
-            let timesteps = ArrayD::from_shape_vec(IxDyn(&[rows.len()]), timesteps).map_err(wrong)?;
-            let fed = feeds.iter_mut().filter(|(name, _)| *name == model.timestep.name);
-            fed.for_each(|(_, tensor)| *tensor = Tensor::from(timesteps.clone()).cast(model.timestep.element_type));
-        }
+        let each: Vec<Timestep> = rows.iter().map(|row| Timestep::from(row.timestep)).collect();
+        let timesteps = match each.first() {
+            Some(&first) if !takes_timesteps(model) => Timesteps::All(first),
+            _ => Timesteps::Each(&each),
+        };
+        let given = Conditions { context: &context, timesteps, guidance_scale: 1.0, further: &[] };
+        let mut feeds = model.feeds(Rows { sample: &sample, given });
         if let Some(customised) = self.customised.as_ref().filter(|it| std::ptr::eq(model, &it.shared)) {
             feeds.extend(optional_inputs(model, &customised.injection(rows)?));
             let all: ndarray::Array1<i64> = (0..rows.len() as i64).collect();

@@ -2,13 +2,14 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use ndarray::{Array1, Array2, Array3, Ix4};
+use ndarray::{Array1, Array2, Ix4};
 
-use crate::runtime::{Dim, Session, SessionOptions, Tensor, TensorSpec};
+use crate::runtime::{Dim, ElementType, Session, SessionOptions, Tensor, TensorSpec};
 use crate::schedulers::{Latents, Timestep};
 
 use super::graphs::{Graph, UnetGraphs};
 use super::part::Part;
+use super::rows::{Rows, Timesteps};
 use super::{Error, Result};
 
 /// Inputs and outputs that the patch added begin so.
@@ -19,13 +20,29 @@ pub(super) const OURS: &str = "infusion.";
 pub(super) struct Unet {
     graphs: UnetGraphs,
     parts: HashMap<Graph, Part>,
+    further: Further,
+}
+
+/// Inputs that Stable Diffusion 1.x itself does not have, such as residuals of a ControlNet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Further {
+    /// A model that has one is refused, since nothing would be fed to it.
+    Refused,
+    /// Whoever runs the model feeds them.
+    Fed,
 }
 
 impl Unet {
     pub fn new(source: &Path, graph_folder: Option<&Path>, options: &SessionOptions) -> Result<Self> {
         let graphs = UnetGraphs::find_or_make(source, graph_folder)?;
         let parts = Graph::ALL.into_iter().filter_map(|graph| Some((graph, Part::new(graphs.path(graph)?, options))));
-        Ok(Self { parts: parts.collect(), graphs })
+        Ok(Self { parts: parts.collect(), graphs, further: Further::Refused })
+    }
+
+    /// The same for those who have the graphs already and feed every input themselves.
+    pub fn fed_by_host(graphs: UnetGraphs, options: &SessionOptions) -> Self {
+        let parts = Graph::ALL.into_iter().filter_map(|graph| Some((graph, Part::new(graphs.path(graph)?, options))));
+        Self { parts: parts.collect(), graphs, further: Further::Fed }
     }
 
     pub fn graphs(&self) -> &UnetGraphs {
@@ -44,14 +61,15 @@ impl Unet {
                 format!("has no graph `{}`", graph.name()),
             )
         })?;
-        UnetModel::new(part.session()?)
+        UnetModel::with_further(part.session()?, self.further)
     }
 
     /// The model for a stream alone: whichever is loaded already, so that no weights are loaded for it.
     pub fn plain_model(&self) -> Result<UnetModel> {
         match self.parts.get(&Graph::F).and_then(Part::loaded) {
-            Some(session) => UnetModel::new(session),
-            None => self.model(Graph::Source),
+            Some(session) => UnetModel::with_further(session, self.further),
+            None if self.has(Graph::Source) => self.model(Graph::Source),
+            None => self.model(Graph::F),
         }
     }
 
@@ -76,19 +94,12 @@ pub(crate) struct UnetModel {
     output: String,
 }
 
-/// What every row of a run is given.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rows<'a> {
-    /// `[rows, 4, h, w]`
-    pub sample: &'a Latents,
-    /// `[rows, L, C]`, where the graph reads it.
-    pub context: &'a Array3<f32>,
-    pub timestep: Timestep,
-    pub guidance_scale: f32,
-}
-
 impl UnetModel {
     pub fn new(session: Arc<Session>) -> Result<Self> {
+        Self::with_further(session, Further::Refused)
+    }
+
+    pub(super) fn with_further(session: Arc<Session>, further: Further) -> Result<Self> {
         let wrong = |reason: String| Error::model(session.model(), reason);
         let theirs: Vec<&TensorSpec> = session.inputs().iter().filter(|spec| !spec.name.starts_with(OURS)).collect();
         let with_rank = |rank: usize| theirs.iter().find(|spec| spec.rank() == rank && spec.element_type.is_float());
@@ -98,11 +109,10 @@ impl UnetModel {
         let timestep = named("timestep").or_else(|| theirs.iter().find(|spec| spec.rank() <= 1));
         let timestep = timestep.ok_or_else(|| wrong("has no timestep input".to_owned()))?;
         let context = named("encoder_hidden_states").or_else(|| with_rank(3));
-        let guidance = named("timestep_cond");
+        let guidance = named("timestep_cond").filter(|_| further == Further::Refused);
         let understood = [Some(sample), Some(timestep), context, guidance];
-        if let Some(other) =
-            theirs.iter().find(|spec| !understood.iter().flatten().any(|known| known.name == spec.name))
-        {
+        let mut others = theirs.iter().filter(|spec| !understood.iter().flatten().any(|known| known.name == spec.name));
+        if let Some(other) = others.next().filter(|_| further == Further::Refused) {
             return Err(wrong(format!("has an input that Stable Diffusion 1.x does not have: {other}")));
         }
         let output = session.outputs().first().ok_or_else(|| wrong("has no output".to_owned()))?.name.clone();
@@ -150,17 +160,22 @@ impl UnetModel {
     /// The source's inputs, in the types and shapes that the model wants.
     pub fn feeds(&self, rows: Rows<'_>) -> Vec<(String, Tensor)> {
         let count = rows.sample.shape()[0];
+        let given = rows.given;
         let tensor = |array: Tensor, spec: &TensorSpec| (spec.name.clone(), array.cast(spec.element_type));
         let mut feeds = vec![
             tensor(Tensor::from(rows.sample.clone()), &self.sample),
-            (self.timestep.name.clone(), self.timestep_tensor(rows.timestep, count)),
+            (self.timestep.name.clone(), self.timestep_tensor(given.timesteps, count)),
         ];
         if let Some(spec) = &self.context {
-            feeds.push(tensor(Tensor::from(rows.context.clone()), spec));
+            feeds.push(tensor(Tensor::from(given.context.clone()), spec));
         }
         if let Some(spec) = &self.guidance {
-            let embedding = guidance_embedding(rows.guidance_scale, spec.fixed(1).unwrap_or(256), count);
+            let embedding = guidance_embedding(given.guidance_scale, spec.fixed(1).unwrap_or(256), count);
             feeds.push(tensor(Tensor::from(embedding), spec));
+        }
+        for (name, rows) in given.further {
+            let element_type = self.session.input(name).map(|spec| spec.element_type).unwrap_or(ElementType::F32);
+            feeds.push((name.clone(), Tensor::from(rows.clone()).cast(element_type)));
         }
         feeds
     }
@@ -176,19 +191,22 @@ impl UnetModel {
         }
     }
 
-    /// The same inputs with a timestep for each row; where the model takes one alone, the first.
-    pub fn feeds_at(&self, rows: Rows<'_>, timesteps: &[usize]) -> Vec<(String, Tensor)> {
-        let mut feeds = self.feeds(rows);
-        if timesteps.len() > 1 && self.timestep_per_row() != Some(false) {
-            let values: Vec<i64> = timesteps.iter().map(|&timestep| timestep as i64).collect();
-            let tensor = Tensor::from(Array1::from(values)).cast(self.timestep.element_type);
-            feeds.iter_mut().filter(|(name, _)| *name == self.timestep.name).for_each(|feed| feed.1 = tensor.clone());
-        }
-        feeds
-    }
-
-    /// A scalar, `[1]` or `[rows]`, whole or not, as the model declares it.
-    fn timestep_tensor(&self, timestep: Timestep, rows: usize) -> Tensor {
+    /// A scalar, `[1]` or `[rows]`, whole or not, as the model declares it; where the model takes one alone,
+    /// the first.
+    fn timestep_tensor(&self, timesteps: Timesteps<'_>, rows: usize) -> Tensor {
+        let element_type = self.timestep.element_type;
+        let number = |timestep: Timestep| match element_type.is_float() {
+            true => timestep.value(),
+            false => timestep.as_i64() as f64,
+        };
+        let first = match timesteps {
+            Timesteps::All(timestep) => timestep,
+            Timesteps::Each(each) if each.len() > 1 && self.timestep_per_row() != Some(false) => {
+                let numbers: Vec<f64> = each.iter().copied().map(number).collect();
+                return Tensor::from(Array1::from(numbers)).cast(element_type);
+            }
+            Timesteps::Each(each) => each.first().copied().unwrap_or(Timestep::from(0)),
+        };
         let per_row = self.timestep.dims.first() == self.sample.dims.first();
         let shape: Vec<usize> = match self.timestep.dims.first() {
             None => Vec::new(),
@@ -196,8 +214,7 @@ impl UnetModel {
             Some(Dim::Symbolic(name)) if per_row && !name.is_empty() => vec![rows],
             Some(Dim::Symbolic(_)) => vec![1],
         };
-        let value = if self.timestep.element_type.is_float() { timestep.value() } else { timestep.as_i64() as f64 };
-        Tensor::filled(&shape, self.timestep.element_type, value)
+        Tensor::filled(&shape, element_type, number(first))
     }
 
     /// The predicted noise as latents.

@@ -3,6 +3,8 @@
 //! Order: an explicit path, `ORT_DYLIB_PATH`, a library that is already in the
 //! process, beside the program, what `make setup` fetched, the system's loader,
 //! an installed Python package.
+//!
+//! A library that the process had before is its host's: [`load`] treats it as [`adopt`] does.
 
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
@@ -11,7 +13,7 @@ use std::sync::{Mutex, OnceLock};
 use ort::environment::{Environment, GlobalThreadPoolOptions};
 use ort::sys::{OrtApi, OrtApiBase, OrtEnv, OrtStatusPtr};
 
-use super::locate::{Candidate, libraries_in, places};
+use super::locate::{Candidate, in_process, libraries_in, places};
 use super::threads::default_threads;
 use super::{Error, Result};
 
@@ -73,9 +75,16 @@ pub fn load(choice: &LibraryChoice) -> Result<&'static LibraryInfo> {
     if let Some(loaded) = LOADED.get() {
         return same_as_asked(&loaded.info, choice.path.as_deref());
     }
+    // Looked at before the search loads anything.
+    let in_process = in_process();
     let (candidate, version) = choose(choice)?;
     let failed = |reason: String| Error::Library { path: candidate.path.clone(), reason };
     let base = base_of(&candidate.path).map_err(failed)?;
+    if in_process.iter().any(|file| same_file(file, &candidate.path)) {
+        let info = LibraryInfo { path: Some(candidate.path), version, place: candidate.place, threads: None };
+        // SAFETY: the library gave its base, and stays loaded.
+        return unsafe { share(base, info) };
+    }
     let builder = ort::init_from(&candidate.path).map_err(|error| failed(error.to_string()))?;
     let threads = choice.threads.filter(|&count| count > 0).unwrap_or_else(default_threads);
     let pool = GlobalThreadPoolOptions::default().with_intra_threads(threads)?.with_inter_threads(1)?;
@@ -110,15 +119,23 @@ pub unsafe fn adopt(base: *const OrtApiBase) -> Result<&'static LibraryInfo> {
     // SAFETY: the caller vouches for `base`.
     let version = unsafe { version_of(base) }.map_err(|reason| Error::Host { reason })?;
     check_version(&version).map_err(|reason| Error::Host { reason })?;
-    // SAFETY: as above; the version has this API.
+    // SAFETY: as above.
+    unsafe { share(base, LibraryInfo { path: None, version, place: "the host", threads: None }) }
+}
+
+/// Uses a library that belongs to the host: the process's environment is the host's, so nothing is set in it.
+///
+/// # Safety
+/// As [`adopt`]; the library has the version that `info` says.
+unsafe fn share(base: *const OrtApiBase, info: LibraryInfo) -> Result<&'static LibraryInfo> {
+    // SAFETY: the caller vouches for `base`; the version has this API.
     let api = unsafe { ((*base).GetApi)(MINIMUM_VERSION) };
     if api.is_null() {
-        return Err(Error::Host { reason: format!("version {version} offers no API {MINIMUM_VERSION}") });
+        return Err(Error::Host { reason: format!("version {} offers no API {MINIMUM_VERSION}", info.version) });
     }
     // SAFETY: the table is a plain struct of function pointers that is never changed.
     ort::set_api(leaving_telemetry_alone(unsafe { std::ptr::read(api) }));
     let environment = ort::environment::init().with_name("infusion").build()?;
-    let info = LibraryInfo { path: None, version, place: "the host", threads: None };
     Ok(&keep(Loaded { info, environment, base: Base(base) }).info)
 }
 
@@ -164,13 +181,16 @@ fn keep(loaded: Loaded) -> &'static Loaded {
 fn same_as_asked(info: &'static LibraryInfo, asked: Option<&Path>) -> Result<&'static LibraryInfo> {
     let same = |asked: &Path| {
         let asked = if asked.is_dir() { libraries_in(asked).into_iter().next() } else { Some(asked.to_owned()) };
-        let canonical = |path: &Path| path.canonicalize().ok();
-        asked.as_deref().and_then(canonical) == info.path.as_deref().and_then(canonical)
+        asked.as_deref().zip(info.path.as_deref()).is_some_and(|(asked, loaded)| same_file(asked, loaded))
     };
     match asked {
         Some(asked) if !same(asked) => Err(Error::AlreadyLoaded { loaded: describe(info), asked: asked.to_owned() }),
         _ => Ok(info),
     }
+}
+
+fn same_file(one: &Path, other: &Path) -> bool {
+    one.canonicalize().ok().zip(other.canonicalize().ok()).is_some_and(|(one, other)| one == other)
 }
 
 fn describe(info: &LibraryInfo) -> String {

@@ -16,7 +16,7 @@ pub(super) struct Place {
 
 /// Where to look when the user names no library, in order.
 pub(super) fn places() -> Vec<Place> {
-    vec![in_process(), beside_program(), fetched_by_setup(), system_loader(), python_packages()]
+    vec![loaded_by_host(), beside_program(), fetched_by_setup(), system_loader(), python_packages()]
 }
 
 /// Whether a file's name is that of the library itself, not of a provider or binding.
@@ -53,8 +53,8 @@ fn in_folders(name: &'static str, folders: Vec<PathBuf>) -> Place {
     Place { name, looked_at: listed(&folders), files }
 }
 
-/// A library that the host has loaded; two copies in one process do not work together.
-fn in_process() -> Place {
+/// The libraries that the process has loaded, where Linux lists them.
+pub(super) fn in_process() -> Vec<PathBuf> {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let mut files: Vec<PathBuf> = maps
         .lines()
@@ -63,7 +63,13 @@ fn in_process() -> Place {
         .map(Path::to_owned)
         .collect();
     files.dedup();
-    Place { name: "already in the process", looked_at: "libraries of this process".to_owned(), files }
+    files
+}
+
+/// A library that the host has loaded; two copies in one process do not work together.
+fn loaded_by_host() -> Place {
+    let looked_at = "libraries of this process".to_owned();
+    Place { name: "already in the process", looked_at, files: in_process() }
 }
 
 fn program_folder() -> Option<PathBuf> {

@@ -2,6 +2,7 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ort::logging::LogLevel;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{OutputSelector, RunOptions, SessionInputValue, SharedSessionInner};
@@ -351,6 +352,10 @@ fn builder(options: &SessionOptions, provider: &ProviderSpec, cache_key: &str) -
     let loaded = environment()?;
     let mut builder =
         ort::session::Session::builder(&loaded.environment)?.with_optimization_level(GraphOptimizationLevel::All)?;
+    if loaded.info.threads.is_none() {
+        // A host's environment prints warnings, among them one for every input that has a default.
+        builder = builder.with_log_level(LogLevel::Error)?;
+    }
     builder = match (options.threads, loaded.info.threads) {
         (Some(threads), _) => own_threads(builder, threads)?,
         (None, None) => own_threads(builder, super::threads::default_threads())?,

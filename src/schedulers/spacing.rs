@@ -37,6 +37,13 @@ impl From<usize> for Timestep {
     }
 }
 
+impl From<f64> for Timestep {
+    /// What a host's scheduler says.
+    fn from(timestep: f64) -> Self {
+        Self(timestep)
+    }
+}
+
 impl std::fmt::Display for Timestep {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(f)

@@ -7,7 +7,7 @@ use crate::onnx::infer::infer;
 use crate::onnx::write::{Overwrite, write_all};
 use crate::onnx::{Model, WriteOptions};
 use crate::patch::{EmitOptions, FindOptions, Memory, TrainNames, Variant, emit, find};
-use crate::pipeline::{Pipeline, Rows, UnetModel};
+use crate::pipeline::{Conditions, Pipeline, Rows, Timesteps, UnetModel};
 use crate::runtime::{ProviderKind, Session, SessionOptions, Tensor, providers};
 use crate::schedulers::{Latents, Timestep};
 
@@ -107,11 +107,11 @@ impl TrainGraph {
             concatenate(Axis(0), &contexts).map_err(|error| Error::shape("contexts of the prompts", error))?;
         let masks: Vec<_> = captions.iter().map(|caption| caption.mask.view().insert_axis(Axis(0))).collect();
         let mask = concatenate(Axis(0), &masks).map_err(|error| Error::shape("masks of the prompts", error))?;
-        let timesteps: Vec<usize> = rows.iter().map(|row| row.timestep).collect();
-        let first = Timestep::from(timesteps.first().copied().unwrap_or(0));
-        let given = Rows { sample: &sample, context: &context, timestep: first, guidance_scale: 1.0 };
+        let timesteps: Vec<Timestep> = rows.iter().map(|row| Timestep::from(row.timestep)).collect();
+        let timesteps = Timesteps::Each(&timesteps);
+        let given = Conditions { context: &context, timesteps, guidance_scale: 1.0, further: &[] };
         let weight = rows.iter().any(|row| row.weight.is_some()).then(|| weights(rows, &sample));
-        let mut feeds = self.model.feeds_at(given, &timesteps);
+        let mut feeds = self.model.feeds(Rows { sample: &sample, given });
         let ours = [
             (TrainNames::MASK, Some(Tensor::from(mask))),
             (TrainNames::DELTA, Some(Tensor::from(delta.clone()))),

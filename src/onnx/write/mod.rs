@@ -11,10 +11,12 @@
 //! behind such a link (a Hugging Face cache), are hard-linked next to the
 //! written models, or copied where the file system cannot link.
 //!
+//! - `bytes`: a model in memory, weights included
 //! - `place`: which bytes become which `external_data`
 //! - `encode`: protobuf to a stream, one tensor at a time
 //! - `transaction`: temporary files, conflicts, renaming, undoing
 
+mod bytes;
 mod encode;
 mod place;
 #[cfg(test)]

@@ -133,12 +133,7 @@ impl Transaction<'_> {
 
     /// Puts every weight into `proto`, or into a data file of its own where it would be too large.
     fn contain(&mut self, name: &str, model: &Model, proto: &mut ModelProto) -> Result<()> {
-        visit_tensors_mut(proto, &mut |tensor, _| {
-            if tensor.data_location() == DataLocation::External {
-                make_inline(tensor, model.tensor_bytes(tensor)?);
-            }
-            Ok(())
-        })?;
+        contain(model, proto)?;
         let total = encoded_len(proto);
         if total <= LARGEST_MESSAGE {
             return Ok(());
@@ -159,6 +154,16 @@ impl Transaction<'_> {
         self.placement.own.push(data);
         Ok(())
     }
+}
+
+/// Puts every weight of `model` into `proto`, which is that model's.
+pub(super) fn contain(model: &Model, proto: &mut ModelProto) -> Result<()> {
+    visit_tensors_mut(proto, &mut |tensor, _| {
+        if tensor.data_location() == DataLocation::External {
+            make_inline(tensor, model.tensor_bytes(tensor)?);
+        }
+        Ok(())
+    })
 }
 
 /// A file of tensors that is being written.

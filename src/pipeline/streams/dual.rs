@@ -2,7 +2,8 @@ use ndarray::{Axis, concatenate, s};
 
 use crate::pipeline::heat::HeatCollector;
 use crate::pipeline::injection::Injection;
-use crate::pipeline::unet::{OURS, Rows, UnetModel};
+use crate::pipeline::rows::{Conditions, Rows, Timesteps};
+use crate::pipeline::unet::{OURS, UnetModel};
 use crate::pipeline::{Error, Result};
 use crate::runtime::{Fetch, Tensor};
 use crate::schedulers::Latents;
@@ -33,11 +34,21 @@ impl Separate for Dual {
         let [customised] = customised else {
             return Err(wrong(format!("runs one variation at a time, and there are {}", customised.len())));
         };
-        let both =
-            concatenate(Axis(0), &[foundation.view(), customised.view()]).map_err(|error| wrong(error.to_string()))?;
-        let rows =
-            Rows { sample: &both, context: step.context, timestep: step.timestep, guidance_scale: step.guidance_scale };
-        let mut feeds = self.model.feeds(rows);
+        let twice = |error: ndarray::ShapeError| wrong(error.to_string());
+        let sample = concatenate(Axis(0), &[foundation.view(), customised.view()]).map_err(twice)?;
+        let given = step.given;
+        let further = given.further.iter().map(|(name, rows)| {
+            let both = concatenate(Axis(0), &[rows.view(), rows.view()]).map_err(twice)?;
+            Ok((name.clone(), both))
+        });
+        let further: Vec<_> = further.collect::<Result<_>>()?;
+        let each = match given.timesteps {
+            Timesteps::All(_) => Vec::new(),
+            Timesteps::Each(each) => each.repeat(2),
+        };
+        let timesteps = if each.is_empty() { given.timesteps } else { Timesteps::Each(&each) };
+        let given = Conditions { timesteps, further: &further, ..given };
+        let mut feeds = self.model.feeds(Rows { sample: &sample, given });
         feeds.extend(step.open.then(|| optional_inputs(&self.model, &step.injections[0])).into_iter().flatten());
         let noise = run(&self.model, &feeds)?;
         let half = foundation.shape()[0];

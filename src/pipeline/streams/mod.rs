@@ -14,13 +14,12 @@ mod plain;
 mod shared;
 mod two_graphs;
 
-use ndarray::Array3;
-
-use crate::schedulers::{Latents, Timestep};
+use crate::schedulers::Latents;
 
 use super::Result;
 use super::heat::HeatCollector;
 use super::injection::Injection;
+use super::rows::{Conditions, Rows};
 
 pub(super) use dual::{Dual, optional_inputs, run};
 pub(super) use plain::Plain;
@@ -29,14 +28,17 @@ pub(super) use two_graphs::TwoGraphs;
 
 /// What is the same for all rows and variations of a step.
 pub(super) struct StepContext<'a> {
-    pub timestep: Timestep,
-    /// `[rows, L, C]`
-    pub context: &'a Array3<f32>,
-    pub guidance_scale: f32,
+    pub given: Conditions<'a>,
     /// One for each variation.
     pub injections: &'a [Injection],
     /// Whether Δ is added at this step.
     pub open: bool,
+}
+
+impl<'a> StepContext<'a> {
+    fn rows(&self, sample: &'a Latents) -> Rows<'a> {
+        Rows { sample, given: self.given }
+    }
 }
 
 /// F on its own latents, C on its own: all rows of both are predicted.
@@ -53,12 +55,12 @@ pub(super) trait Separate {
 
 /// F on C's latents: rows without a concept are the same in both.
 pub(super) trait Shared {
-    /// Noise of the rows of one variation; those that carry the prompt are `prompt_rows`.
+    /// Noise of the rows of one variation; those that carry concepts are `concept_rows`, ascending.
     fn predict(
         &mut self,
         variation: usize,
         rows: &Latents,
-        prompt_rows: std::ops::Range<usize>,
+        concept_rows: &[usize],
         step: &StepContext<'_>,
         heat: Option<&mut HeatCollector>,
     ) -> Result<Latents>;

@@ -1,6 +1,6 @@
-use ndarray::{Axis, concatenate, s};
+use ndarray::{Axis, concatenate};
 
-use crate::pipeline::unet::{Rows, UnetModel};
+use crate::pipeline::unet::UnetModel;
 use crate::pipeline::{Error, Result};
 use crate::runtime::{Feed, Fetch};
 use crate::schedulers::Latents;
@@ -21,15 +21,8 @@ impl Plain {
     /// Noise of all rows.
     pub fn predict(&self, rows: &Latents, step: &StepContext<'_>) -> Result<Latents> {
         in_groups(&self.model, rows.shape()[0], |group| {
-            let sample = rows.slice(s![group.clone(), .., .., ..]).to_owned();
-            let context = step.context.slice(s![group, .., ..]).to_owned();
-            let rows = Rows {
-                sample: &sample,
-                context: &context,
-                timestep: step.timestep,
-                guidance_scale: step.guidance_scale,
-            };
-            let feeds = self.model.feeds(rows);
+            let group: Vec<usize> = group.collect();
+            let feeds = self.model.feeds(step.rows(rows).select(&group).view());
             let feeds: Vec<(&str, Feed<'_>)> =
                 feeds.iter().map(|(name, tensor)| (name.as_str(), tensor.into())).collect();
             let output = self.model.output();

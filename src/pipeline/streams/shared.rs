@@ -2,7 +2,7 @@ use ndarray::Array1;
 
 use crate::pipeline::Result;
 use crate::pipeline::heat::HeatCollector;
-use crate::pipeline::unet::{OURS, Rows, UnetModel};
+use crate::pipeline::unet::{OURS, UnetModel};
 use crate::runtime::Tensor;
 use crate::schedulers::Latents;
 
@@ -26,18 +26,13 @@ impl Shared for OneGraph {
         &mut self,
         variation: usize,
         rows: &Latents,
-        prompt_rows: std::ops::Range<usize>,
+        concept_rows: &[usize],
         step: &StepContext<'_>,
         _: Option<&mut HeatCollector>,
     ) -> Result<Latents> {
-        let mut feeds = self.model.feeds(Rows {
-            sample: rows,
-            context: step.context,
-            timestep: step.timestep,
-            guidance_scale: step.guidance_scale,
-        });
+        let mut feeds = self.model.feeds(step.rows(rows));
         feeds.extend(optional_inputs(&self.model, &step.injections[variation]));
-        let concept_rows: Array1<i64> = prompt_rows.map(|row| row as i64).collect();
+        let concept_rows: Array1<i64> = concept_rows.iter().map(|&row| row as i64).collect();
         feeds.push((format!("{OURS}rows"), Tensor::from(concept_rows)));
         run(&self.model, &feeds)
     }

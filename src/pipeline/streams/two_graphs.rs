@@ -1,11 +1,11 @@
 use std::collections::HashMap;
-use std::ops::Range;
 
-use ndarray::{Array3, Axis, Ix3, concatenate, s};
+use ndarray::{Array3, Axis, Ix3, concatenate};
 
 use crate::pipeline::heat::HeatCollector;
 use crate::pipeline::injection::Injection;
-use crate::pipeline::unet::{OURS, Rows, UnetModel};
+use crate::pipeline::rows::Rows;
+use crate::pipeline::unet::{OURS, UnetModel};
 use crate::pipeline::{Error, Result};
 use crate::runtime::{DeviceTensor, Feed, Fetch, Outputs, Tensor};
 use crate::schedulers::Latents;
@@ -64,7 +64,8 @@ impl TwoGraphs {
     }
 
     /// Makes V̄ of a variation for a group of rows, once.
-    fn inject(&mut self, injection: Option<(usize, &Injection)>, first: usize) -> Result<(Option<usize>, usize)> {
+    fn inject(&mut self, injection: Option<(usize, &Injection)>, rows: &[usize]) -> Result<(Option<usize>, usize)> {
+        let first = rows[0];
         let key = (injection.map(|(variation, _)| variation), first);
         if self.injected.contains_key(&key) {
             return Ok(key);
@@ -72,7 +73,7 @@ impl TwoGraphs {
         let known = self.values.get(&first).map(Vec::as_slice).unwrap_or_default();
         let tensors = known.iter().enumerate().map(|(layer, values)| {
             let injected = match injection {
-                Some((_, injection)) => injection.values(layer, first, values.view()),
+                Some((_, injection)) => injection.values(layer, rows, values.view()),
                 None => values.clone(),
             };
             let spec = self.c.session.input(&value_name(layer));
@@ -114,16 +115,16 @@ impl Separate for TwoGraphs {
         let mut parts: Vec<Vec<Latents>> = vec![Vec::new(); customised.len()];
         let f = self.f.clone();
         let noise = in_groups(&f, foundation.shape()[0], |group| {
-            let context = step.context.slice(s![group.clone(), .., ..]).to_owned();
-            let (noise, probs) = self.foundation(rows(foundation, &context, &group, step).view(), group.start)?;
+            let heat_rows = group.clone();
+            let group: Vec<usize> = group.collect();
+            let (noise, probs) = self.foundation(step.rows(foundation).select(&group).view(), group[0])?;
             if let Some(heat) = heat.as_deref_mut() {
-                heat.add(&probs, &group)?;
+                heat.add(&probs, &heat_rows)?;
             }
             for (variation, latents) in customised.iter().enumerate() {
                 let injection = step.open.then(|| (variation, &step.injections[variation]));
-                let values = self.inject(injection, group.start)?;
-                let owned = rows(latents, &context, &group, step);
-                parts[variation].push(self.customised(owned.view(), &probs, values)?);
+                let values = self.inject(injection, &group)?;
+                parts[variation].push(self.customised(step.rows(latents).select(&group).view(), &probs, values)?);
             }
             Ok(noise)
         })?;
@@ -140,37 +141,39 @@ impl Shared for TwoGraphs {
         &mut self,
         variation: usize,
         latents: &Latents,
-        prompt_rows: Range<usize>,
+        concept_rows: &[usize],
         step: &StepContext<'_>,
-        heat: Option<&mut HeatCollector>,
+        mut heat: Option<&mut HeatCollector>,
     ) -> Result<Latents> {
-        if self.f.fixed_rows().is_some() {
+        let others: Vec<usize> = (0..latents.shape()[0]).filter(|row| !concept_rows.contains(row)).collect();
+        let size = self.f.fixed_rows().unwrap_or(1).max(1);
+        if !others.len().is_multiple_of(size) || !concept_rows.len().is_multiple_of(size) {
             let (_, mut customised) = self.predict_all(variation, latents, step, heat)?;
             return Ok(customised.swap_remove(0));
         }
         let mut noise = Latents::zeros(latents.dim());
-        if prompt_rows.start > 0 {
-            let others = 0..prompt_rows.start;
-            let unconditional = latents.slice(s![others.clone(), .., .., ..]).to_owned();
-            let context = step.context.slice(s![others.clone(), .., ..]).to_owned();
-            let predicted = self.plain.predict(&unconditional, &StepContext { context: &context, ..*step })?;
-            noise.slice_mut(s![others, .., .., ..]).assign(&predicted);
+        if !others.is_empty() {
+            let given = step.rows(latents).select(&others);
+            let Rows { sample, given } = given.view();
+            put(&mut noise, &others, &self.plain.predict(sample, &StepContext { given, ..*step })?);
         }
-        let context = step.context.slice(s![prompt_rows.clone(), .., ..]).to_owned();
-        let owned = rows(latents, &context, &prompt_rows, step);
-        let (_, probs) = self.foundation(owned.view(), prompt_rows.start)?;
-        if let Some(heat) = heat {
-            heat.add(&probs, &prompt_rows)?;
+        let size = self.f.fixed_rows().unwrap_or(concept_rows.len()).max(1);
+        for group in concept_rows.chunks(size) {
+            let rows = step.rows(latents).select(group);
+            let (_, probs) = self.foundation(rows.view(), group[0])?;
+            if let Some(heat) = heat.as_deref_mut() {
+                heat.add(&probs, &(group[0]..group[0] + group.len()))?;
+            }
+            let values = self.inject(Some((variation, &step.injections[variation])), group)?;
+            put(&mut noise, group, &self.customised(rows.view(), &probs, values)?);
         }
-        let values = self.inject(Some((variation, &step.injections[variation])), prompt_rows.start)?;
-        let predicted = self.customised(owned.view(), &probs, values)?;
-        noise.slice_mut(s![prompt_rows, .., .., ..]).assign(&predicted);
         Ok(noise)
     }
 }
 
 impl TwoGraphs {
-    /// Both streams on the same latents, for exports whose number of rows is fixed.
+    /// Both streams on the same latents, for exports whose fixed number of rows mixes those with and
+    /// without a concept.
     fn predict_all(
         &mut self,
         variation: usize,
@@ -184,31 +187,11 @@ impl TwoGraphs {
     }
 }
 
-/// Rows of a run that own their sample.
-struct OwnedRows<'a> {
-    sample: Latents,
-    context: &'a Array3<f32>,
-    step: &'a StepContext<'a>,
-}
-
-impl OwnedRows<'_> {
-    fn view(&self) -> Rows<'_> {
-        Rows {
-            sample: &self.sample,
-            context: self.context,
-            timestep: self.step.timestep,
-            guidance_scale: self.step.guidance_scale,
-        }
+/// Writes rows to their places.
+fn put(all: &mut Latents, places: &[usize], rows: &Latents) {
+    for (&place, row) in places.iter().zip(rows.axis_iter(Axis(0))) {
+        all.index_axis_mut(Axis(0), place).assign(&row);
     }
-}
-
-fn rows<'a>(
-    latents: &Latents,
-    context: &'a Array3<f32>,
-    group: &Range<usize>,
-    step: &'a StepContext<'a>,
-) -> OwnedRows<'a> {
-    OwnedRows { sample: latents.slice(s![group.clone(), .., .., ..]).to_owned(), context, step }
 }
 
 fn probs_name(layer: usize) -> String {

@@ -1,0 +1,150 @@
+use ndarray::{Array4, Axis};
+
+use super::marks::Marked;
+use super::{Inputs, Predicted, StepGraphs};
+use crate::pipeline::graphs::Graph;
+use crate::pipeline::injection::Injection;
+use crate::pipeline::rows::{Conditions, Timesteps};
+use crate::pipeline::streams::{Dual, OneGraph, Plain, Separate, Shared, StepContext, TwoGraphs};
+use crate::pipeline::unet::{Unet, UnetModel};
+use crate::pipeline::{Error, Result};
+use crate::runtime::ProviderKind;
+use crate::schedulers::Latents;
+
+/// The graphs, and which of them are wanted.
+pub(super) struct Evaluator {
+    pub unet: Unet,
+    pub graphs: StepGraphs,
+    pub provider: ProviderKind,
+}
+
+impl Evaluator {
+    /// F alone.
+    pub fn plain(&self, sample: &Latents, inputs: &Inputs) -> Result<Latents> {
+        let model = self.checked(self.unet.plain_model()?, sample, inputs)?;
+        Plain::new(model).predict(sample, &context(inputs, &[]))
+    }
+
+    /// C's noise of all rows, F on the same latents.
+    pub fn shared(&self, sample: &Latents, inputs: &Inputs, marked: &Marked) -> Result<Latents> {
+        let rows = marked.rows();
+        let all: Vec<usize> = (0..sample.shape()[0]).collect();
+        let Some(injection) = marked.injection(&all) else { return self.plain(sample, inputs) };
+        let injections = [injection];
+        let context = context(inputs, &injections);
+        match self.uses_one(Graph::Shared)? {
+            true => {
+                let model = self.checked(self.unet.model(Graph::Shared)?, sample, inputs)?;
+                OneGraph::new(model).predict(0, sample, &rows, &context, None)
+            }
+            false => Shared::predict(&mut self.two(sample, inputs)?, 0, sample, &rows, &context, None),
+        }
+    }
+
+    /// F's noise on F's latents and C's on C's. `apart` are the rows whose streams differ; of all others,
+    /// F's noise is C's.
+    pub fn separate(
+        &self,
+        foundation: &Latents,
+        sample: &Latents,
+        inputs: &Inputs,
+        marked: &Marked,
+        apart: &[usize],
+    ) -> Result<Predicted> {
+        let together: Vec<usize> = (0..sample.shape()[0]).filter(|row| !apart.contains(row)).collect();
+        let mut predicted =
+            Predicted { foundation: Array4::zeros(sample.dim()), customised: Array4::zeros(sample.dim()) };
+        let mut put = |rows: &[usize], foundation: &Latents, customised: &Latents| {
+            for (from, &to) in rows.iter().enumerate() {
+                let row = |noise: &Latents| noise.index_axis(Axis(0), from).to_owned();
+                predicted.foundation.index_axis_mut(Axis(0), to).assign(&row(foundation));
+                predicted.customised.index_axis_mut(Axis(0), to).assign(&row(customised));
+            }
+        };
+        if !together.is_empty() {
+            let noise = self.plain(&sample.select(Axis(0), &together), &inputs.select(&together))?;
+            put(&together, &noise, &noise);
+        }
+        if !apart.is_empty() {
+            let samples = [foundation.select(Axis(0), apart), sample.select(Axis(0), apart)];
+            let (foundation, customised) = self.both(samples, &inputs.select(apart), marked.injection(apart))?;
+            put(apart, &foundation, &customised);
+        }
+        Ok(predicted)
+    }
+
+    fn both(
+        &self,
+        [foundation, customised]: [Latents; 2],
+        inputs: &Inputs,
+        injection: Option<Injection>,
+    ) -> Result<(Latents, Latents)> {
+        let injections: Vec<Injection> = injection.into_iter().collect();
+        let context = context(inputs, &injections);
+        let streams = std::slice::from_ref(&customised);
+        let (foundation, mut customised) = match self.uses_one(Graph::Dual)? {
+            true => {
+                let model = self.checked(self.unet.model(Graph::Dual)?, &foundation, inputs)?;
+                Dual::new(model).predict(&foundation, streams, &context, None)?
+            }
+            false => Separate::predict(&mut self.two(&foundation, inputs)?, &foundation, streams, &context, None)?,
+        };
+        Ok((foundation, customised.swap_remove(0)))
+    }
+
+    fn two(&self, sample: &Latents, inputs: &Inputs) -> Result<TwoGraphs> {
+        let open = |graph| self.checked(self.unet.model(graph)?, sample, inputs);
+        Ok(TwoGraphs::new(open(Graph::F)?, open(Graph::C)?, self.unet.graphs().layers.len()))
+    }
+
+    /// Whether `single`, one graph with both streams, is run, and not `f` and `c`.
+    pub fn uses_one(&self, single: Graph) -> Result<bool> {
+        let has = self.unet.has(single);
+        Ok(match self.graphs {
+            StepGraphs::Two => false,
+            StepGraphs::One if has => true,
+            StepGraphs::One => {
+                let reason = format!("this UNet has no graph `{}`: its batch is fixed; use f and c", single.name());
+                return Err(Error::setting("graphs", reason));
+            }
+            // On a processor the two cost the same time, and two runs of half the rows take less memory.
+            StepGraphs::Auto if single == Graph::Dual && self.provider == ProviderKind::Cpu => false,
+            StepGraphs::Auto => has,
+        })
+    }
+
+    fn checked(&self, model: UnetModel, sample: &Latents, inputs: &Inputs) -> Result<UnetModel> {
+        let (_, channels, height, width) = sample.dim();
+        model.check_sizes([channels, height, width], inputs.context.shape()[1])?;
+        let differ = inputs.timesteps.windows(2).any(|pair| pair[0] != pair[1]);
+        if differ && model.timestep_per_row() == Some(false) {
+            let reason = "this export takes one for all rows, and those given differ";
+            return Err(Error::setting("timestep", reason));
+        }
+        Ok(model)
+    }
+}
+
+/// What both streams are given.
+fn context<'a>(inputs: &'a Inputs, injections: &'a [Injection]) -> StepContext<'a> {
+    let timesteps = match inputs.timesteps.as_slice() {
+        [first, rest @ ..] if rest.iter().all(|other| other == first) => Timesteps::All(*first),
+        each => Timesteps::Each(each),
+    };
+    let given = Conditions { context: &inputs.context, timesteps, guidance_scale: 1.0, further: &inputs.further };
+    StepContext { given, injections, open: !injections.is_empty() }
+}
+
+impl Inputs {
+    fn select(&self, rows: &[usize]) -> Self {
+        let each = self.timesteps.len() > 1;
+        Self {
+            timesteps: match each {
+                true => rows.iter().map(|&row| self.timesteps[row]).collect(),
+                false => self.timesteps.clone(),
+            },
+            context: self.context.select(Axis(0), rows),
+            further: self.further.iter().map(|(name, all)| (name.clone(), all.select(Axis(0), rows))).collect(),
+        }
+    }
+}
