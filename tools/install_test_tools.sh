@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what the tests of the bindings run: CMake, pkg-config, mono's C# compiler and runtime, and the headers of
+# Installs what the tests of the bindings run: CMake, pkg-config, mono's C# compiler and runtime, valgrind, and the headers of
 # ONNX Runtime's C++ API (Debian and Ubuntu, as root; half a minute, nothing where all is there).
 set -eu
 cd "$(dirname "$0")/.."
@@ -15,6 +15,7 @@ need pkg-config pkg-config
 need objdump binutils
 need mono mono-runtime
 need mcs mono-mcs
+need valgrind valgrind
 
 if [ -n "$packages" ]; then
   command -v apt-get > /dev/null || { echo "please install:$packages" >&2; exit 1; }
