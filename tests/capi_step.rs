@@ -277,6 +277,26 @@ fn a_prompt_without_a_concept_is_the_original_bit_for_bit() {
 }
 
 #[test]
+fn swaps_take_effect_at_the_next_call() {
+    let folder = tiny::pipeline();
+    let prompt = Prompt::encode(folder.path());
+    let row = OwnedRow::new(CONDITIONAL, 0).marked("ball", &prompt.positions, 1.0);
+    for graphs in [capi::TWO_GRAPHS, capi::ONE_GRAPH] {
+        let options = capi::UnetOptions { graphs, ..unet_options() };
+        let kept = unet(&folder, &options);
+        for weight in [1.0, 0.5, 1.0, -1.0] {
+            // SAFETY: the text lives during the call.
+            capi::checked(unsafe { capi::infusion_unet_set_weight(kept.0, c"ball".as_ptr(), weight) }).unwrap();
+            let fresh = Unet::open(&folder.path().join("unet/model.onnx"), &options);
+            fresh.set("ball", &tiny::source().join("striped.safetensors"), weight);
+            assert_eq!(first_noise(&kept, &prompt, &row), first_noise(&fresh, &prompt, &row), "{weight}");
+        }
+        let elsewhere = OwnedRow::new(CONDITIONAL, 0).marked("ball", &[1], 1.0);
+        assert_ne!(first_noise(&kept, &prompt, &elsewhere), first_noise(&kept, &prompt, &row));
+    }
+}
+
+#[test]
 fn half_precision_goes_in_and_out() {
     let folder = tiny::pipeline();
     let unet = unet(&folder, &unet_options());

@@ -8,7 +8,7 @@ use super::request::{LayerScale, Variation};
 use super::{Error, Result, UnetGraphs};
 
 /// What is added to the value rows of one variation: V + mask · Δ (eq. 7, eq. 9).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Injection {
     /// `[S, D]`: a row for each token of each concept, the layers side by side.
     pub delta: Array2<f32>,

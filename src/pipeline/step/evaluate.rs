@@ -1,4 +1,6 @@
-use ndarray::{Array4, Axis};
+use std::sync::{Mutex, PoisonError};
+
+use ndarray::{Array3, Array4, Axis};
 
 use super::marks::Marked;
 use super::{Inputs, Predicted, StepGraphs};
@@ -16,9 +18,24 @@ pub(super) struct Evaluator {
     pub unet: Unet,
     pub graphs: StepGraphs,
     pub provider: ProviderKind,
+    /// `f` and `c` with the values that they were last given.
+    kept: Mutex<Option<Kept>>,
+}
+
+/// Values depend on the prompts alone, so they are good for the next step of the same picture.
+struct Kept {
+    sample: (usize, usize, usize, usize),
+    context: Array3<f32>,
+    injection: Option<Injection>,
+    concept_rows: Vec<usize>,
+    two: TwoGraphs,
 }
 
 impl Evaluator {
+    pub fn new(unet: Unet, graphs: StepGraphs, provider: ProviderKind) -> Self {
+        Self { unet, graphs, provider, kept: Mutex::new(None) }
+    }
+
     /// F alone.
     pub fn plain(&self, sample: &Latents, inputs: &Inputs) -> Result<Latents> {
         let model = self.checked(self.unet.plain_model()?, sample, inputs)?;
@@ -37,7 +54,9 @@ impl Evaluator {
                 let model = self.checked(self.unet.model(Graph::Shared)?, sample, inputs)?;
                 OneGraph::new(model).predict(0, sample, &rows, &context, None)
             }
-            false => Shared::predict(&mut self.two(sample, inputs)?, 0, sample, &rows, &context, None),
+            false => self.with_two(sample, inputs, injections.first(), &rows, |two| {
+                Shared::predict(two, 0, sample, &rows, &context, None)
+            }),
         }
     }
 
@@ -87,14 +106,49 @@ impl Evaluator {
                 let model = self.checked(self.unet.model(Graph::Dual)?, &foundation, inputs)?;
                 Dual::new(model).predict(&foundation, streams, &context, None)?
             }
-            false => Separate::predict(&mut self.two(&foundation, inputs)?, &foundation, streams, &context, None)?,
+            false => self.with_two(&foundation, inputs, injections.first(), &[], |two| {
+                Separate::predict(two, &foundation, streams, &context, None)
+            })?,
         };
         Ok((foundation, customised.swap_remove(0)))
     }
 
-    fn two(&self, sample: &Latents, inputs: &Inputs) -> Result<TwoGraphs> {
-        let open = |graph| self.checked(self.unet.model(graph)?, sample, inputs);
-        Ok(TwoGraphs::new(open(Graph::F)?, open(Graph::C)?, self.unet.graphs().layers.len()))
+    /// Runs `f` and `c`, with what they know of the values from the last step where that was of the same
+    /// prompts and concepts.
+    fn with_two<T>(
+        &self,
+        sample: &Latents,
+        inputs: &Inputs,
+        injection: Option<&Injection>,
+        concept_rows: &[usize],
+        predict: impl FnOnce(&mut TwoGraphs) -> Result<T>,
+    ) -> Result<T> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let kept = kept.filter(|kept| {
+            kept.sample == sample.dim()
+                && kept.concept_rows == concept_rows
+                && kept.injection.as_ref() == injection
+                && kept.context == inputs.context
+        });
+        let mut kept = match kept {
+            Some(kept) => kept,
+            None => Kept {
+                sample: sample.dim(),
+                context: inputs.context.clone(),
+                injection: injection.cloned(),
+                concept_rows: concept_rows.to_vec(),
+                two: self.two()?,
+            },
+        };
+        self.check(kept.two.foundation_model(), sample, inputs)?;
+        let predicted = predict(&mut kept.two)?;
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+        Ok(predicted)
+    }
+
+    fn two(&self) -> Result<TwoGraphs> {
+        let layers = self.unet.graphs().layers.len();
+        Ok(TwoGraphs::new(self.unet.model(Graph::F)?, self.unet.model(Graph::C)?, layers))
     }
 
     /// Whether `single`, one graph with both streams, is run, and not `f` and `c`.
@@ -114,6 +168,11 @@ impl Evaluator {
     }
 
     fn checked(&self, model: UnetModel, sample: &Latents, inputs: &Inputs) -> Result<UnetModel> {
+        self.check(&model, sample, inputs)?;
+        Ok(model)
+    }
+
+    fn check(&self, model: &UnetModel, sample: &Latents, inputs: &Inputs) -> Result<()> {
         let (_, channels, height, width) = sample.dim();
         model.check_sizes([channels, height, width], inputs.context.shape()[1])?;
         let differ = inputs.timesteps.windows(2).any(|pair| pair[0] != pair[1]);
@@ -121,7 +180,7 @@ impl Evaluator {
             let reason = "this export takes one for all rows, and those given differ";
             return Err(Error::setting("timestep", reason));
         }
-        Ok(model)
+        Ok(())
     }
 }
 

@@ -41,7 +41,7 @@ impl StepUnet {
         let provider = providers::choose(&options.session.provider)?.spec.kind;
         let unet = Unet::fed_by_host(graphs, &options.session);
         Ok(Self {
-            evaluator: Evaluator { unet, graphs: options.graphs, provider },
+            evaluator: Evaluator::new(unet, options.graphs, provider),
             mode: options.mode,
             tokenizer: options.tokenizer,
             scheduler: options.scheduler,

@@ -34,6 +34,11 @@ impl TwoGraphs {
         Self { f, c, plain, layers, values: HashMap::new(), injected: HashMap::new() }
     }
 
+    /// The model of F's stream.
+    pub fn foundation_model(&self) -> &UnetModel {
+        &self.f
+    }
+
     /// Runs `f` for some rows and returns their noise and maps.
     fn foundation(&mut self, rows: Rows<'_>, first: usize) -> Result<(Latents, Vec<DeviceTensor>)> {
         let feeds = self.f.feeds(rows);
