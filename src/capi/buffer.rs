@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::Result;
 use super::arguments::output;
 use super::handles::Table;
+use super::status::guarded;
 
 /// Bytes that were handed to a caller, and a NUL behind them.
 static BUFFERS: Table<Vec<u8>> = Table::new(2, "infusion_buffer");
@@ -34,17 +35,17 @@ pub(super) unsafe fn hand_over_json(value: &Value, out: *mut usize) -> Result<()
 /// The bytes of a buffer.
 #[unsafe(no_mangle)]
 pub extern "C" fn infusion_buffer_data(buffer: usize) -> *const c_void {
-    BUFFERS.get(buffer).map_or(std::ptr::null(), |bytes| bytes.as_ptr().cast())
+    guarded(std::ptr::null(), || BUFFERS.get(buffer).map_or(std::ptr::null(), |bytes| bytes.as_ptr().cast()))
 }
 
 /// How many there are.
 #[unsafe(no_mangle)]
 pub extern "C" fn infusion_buffer_size(buffer: usize) -> usize {
-    BUFFERS.get(buffer).map_or(0, |bytes| bytes.len().saturating_sub(1))
+    guarded(0, || BUFFERS.get(buffer).map_or(0, |bytes| bytes.len().saturating_sub(1)))
 }
 
 /// Frees a buffer.
 #[unsafe(no_mangle)]
 pub extern "C" fn infusion_buffer_free(buffer: usize) {
-    BUFFERS.remove(buffer);
+    guarded((), || BUFFERS.remove(buffer));
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::arguments::{optional_text, output, slice, text};
 use super::buffer;
 use super::handles::Table;
-use super::status::{Status, call};
+use super::status::{Status, call, guarded};
 use super::{Error, Result};
 use crate::concept::{Concept, Existing, Precision};
 
@@ -109,7 +109,7 @@ pub unsafe extern "C" fn infusion_concept_encode(
 /// Frees a concept.
 #[unsafe(no_mangle)]
 pub extern "C" fn infusion_concept_free(concept: usize) {
-    CONCEPTS.remove(concept);
+    guarded((), || CONCEPTS.remove(concept));
 }
 
 /// # Safety

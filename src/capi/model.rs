@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::arguments::{optional_text, output, slice, text};
 use super::handles::Table;
-use super::status::{Status, call};
+use super::status::{Status, call, guarded};
 use super::structs::{self, Struct};
 use super::{Error, Result, buffer};
 use crate::concept::LayerSpec;
@@ -252,5 +252,5 @@ fn value_of(manifest: &Manifest) -> Result<Value> {
 /// Frees a model.
 #[unsafe(no_mangle)]
 pub extern "C" fn infusion_model_free(model: usize) {
-    MODELS.remove(model);
+    guarded((), || MODELS.remove(model));
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::arguments::{output, text};
 use super::handles::Table;
-use super::status::{Status, call};
+use super::status::{Status, call, guarded};
 use super::structs::{self, Struct};
 use super::{Error, Result};
 use crate::files::Existing;
@@ -124,7 +124,7 @@ impl Pictures {
 /// How many there are.
 #[unsafe(no_mangle)]
 pub extern "C" fn infusion_pictures_count(pictures: usize) -> usize {
-    TABLE.get(pictures).map_or(0, |pictures| pictures.all.len())
+    guarded(0, || TABLE.get(pictures).map_or(0, |pictures| pictures.all.len()))
 }
 
 /// # Safety
@@ -177,5 +177,5 @@ pub unsafe extern "C" fn infusion_pictures_save(
 /// Frees pictures.
 #[unsafe(no_mangle)]
 pub extern "C" fn infusion_pictures_free(pictures: usize) {
-    TABLE.remove(pictures);
+    guarded((), || TABLE.remove(pictures));
 }

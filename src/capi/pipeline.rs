@@ -6,7 +6,7 @@ use super::arguments::{optional_text, output, text};
 use super::buffer;
 use super::handles::Table;
 use super::session::SessionArguments;
-use super::status::{Status, call};
+use super::status::{Status, call, guarded};
 use super::structs::{self, Struct};
 use crate::pipeline::{Pipeline, PipelineOptions};
 use crate::schedulers::SCHEDULERS;
@@ -89,5 +89,5 @@ pub unsafe extern "C" fn infusion_pipeline_describe(pipeline: usize, json: *mut 
 /// Frees a pipeline.
 #[unsafe(no_mangle)]
 pub extern "C" fn infusion_pipeline_free(pipeline: usize) {
-    PIPELINES.remove(pipeline);
+    guarded((), || PIPELINES.remove(pipeline));
 }

@@ -23,6 +23,11 @@ pub(super) fn call(body: impl FnOnce() -> Result<()>) -> *mut Status {
     }
 }
 
+/// Runs `body` for a function without a status; `otherwise` is its answer where there was a panic.
+pub(super) fn guarded<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or(otherwise)
+}
+
 /// The text up to its first NUL, which messages of other libraries might hold.
 pub(super) fn c_text(text: &str) -> CString {
     CString::new(text.split('\0').next().unwrap_or_default()).unwrap_or_default()
@@ -38,7 +43,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn infusion_status_code(status: *const Status) -> i32 {
     // SAFETY: the caller vouches for `status`.
-    unsafe { status.as_ref() }.map_or(Code::Ok, |status| status.code) as i32
+    guarded(Code::Panic, || unsafe { status.as_ref() }.map_or(Code::Ok, |status| status.code)) as i32
 }
 
 /// # Safety
@@ -46,7 +51,7 @@ pub unsafe extern "C" fn infusion_status_code(status: *const Status) -> i32 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn infusion_status_text(status: *const Status) -> *const c_char {
     // SAFETY: the caller vouches for `status`.
-    unsafe { status.as_ref() }.map_or(c"".as_ptr(), |status| status.text.as_ptr())
+    guarded(c"".as_ptr(), || unsafe { status.as_ref() }.map_or(c"".as_ptr(), |status| status.text.as_ptr()))
 }
 
 /// # Safety
@@ -55,7 +60,7 @@ pub unsafe extern "C" fn infusion_status_text(status: *const Status) -> *const c
 pub unsafe extern "C" fn infusion_status_free(status: *mut Status) {
     if !status.is_null() {
         // SAFETY: it was made by `Box::into_raw` above, and the caller vouches that it is freed once.
-        drop(unsafe { Box::from_raw(status) });
+        guarded((), || drop(unsafe { Box::from_raw(status) }));
     }
 }
 
@@ -85,6 +90,12 @@ mod tests {
     fn a_panic_comes_back_as_an_error() {
         let (code, text) = code_of(|| panic!("on {}", "purpose"));
         assert!(code == 9 && text.contains("on purpose"), "{code} {text}");
+    }
+
+    #[test]
+    fn a_panic_without_a_status_ends_in_the_answer_for_nothing() {
+        assert_eq!(guarded(0, || 7), 7);
+        assert_eq!(guarded(0, || panic!("on purpose")), 0);
     }
 
     #[test]

@@ -3,7 +3,7 @@ use std::ffi::c_char;
 use super::Error;
 use super::arguments::{output, slice, text, write_all};
 use super::handles::Table;
-use super::status::{Status, call};
+use super::status::{Status, call, guarded};
 use crate::prompt::Tokenizer;
 
 pub(super) static TOKENIZERS: Table<Tokenizer> = Table::new(1, "infusion_tokenizer");
@@ -73,5 +73,5 @@ pub unsafe extern "C" fn infusion_tokenizer_find(
 /// Frees a tokenizer.
 #[unsafe(no_mangle)]
 pub extern "C" fn infusion_tokenizer_free(tokenizer: usize) {
-    TOKENIZERS.remove(tokenizer);
+    guarded((), || TOKENIZERS.remove(tokenizer));
 }

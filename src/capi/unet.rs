@@ -8,7 +8,7 @@ use super::concept::CONCEPTS;
 use super::handles::Table;
 use super::scheduler::{HostScheduler, SchedulerCallback};
 use super::session::SessionArguments;
-use super::status::{Status, call};
+use super::status::{Status, call, guarded};
 use super::structs::{self, Struct};
 use super::tokenizer::TOKENIZERS;
 use super::{Result, buffer, modes};
@@ -201,5 +201,5 @@ pub extern "C" fn infusion_unet_end_image(unet: usize, image: u64) -> *mut Statu
 /// Frees a UNet.
 #[unsafe(no_mangle)]
 pub extern "C" fn infusion_unet_free(unet: usize) {
-    UNETS.remove(unet);
+    guarded((), || UNETS.remove(unet));
 }
