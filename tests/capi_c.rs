@@ -1,5 +1,7 @@
 //! The C ABI from C: misuse, the exported symbols, and the layout that programs were compiled with.
 
+#[path = "support/runtime.rs"]
+mod runtime;
 #[path = "support/tiny.rs"]
 mod tiny;
 
@@ -47,7 +49,11 @@ fn compile_with(source: &Path, folder: &Path, linked: bool, flags: &[&str]) -> P
         for name in ["libinfusion.so", "libinfusion.so.0"] {
             fs::copy(library(), folder.join(name)).unwrap();
         }
-        command.arg("-L").arg(folder).args(["-linfusion", "-lm"]).arg(format!("-Wl,-rpath,{}", folder.display()));
+        command
+            .arg("-L")
+            .arg(folder)
+            .args(["-linfusion", "-lm", "-ldl"])
+            .arg(format!("-Wl,-rpath,{}", folder.display()));
     }
     output_of(&mut command);
     program
@@ -81,14 +87,13 @@ fn a_careless_c_host_gets_errors_and_never_crashes() {
     assert!(said.ends_with("0 failures\n"), "{said}");
 }
 
-/// The host's own memory, every buffer that it hands over included.
+/// Every access of the host's, buffers of the library included, and every block that either loses.
 #[test]
 fn address_sanitizer_finds_nothing() {
     let (folder, program) = program("misuse.c", &["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]);
     let pipeline = tiny::pipeline();
     let mut environment = Command::new("env");
-    // ONNX Runtime keeps its environment until the process ends; the leaks of the library are valgrind's.
-    environment.arg("ASAN_OPTIONS=detect_leaks=0");
+    environment.arg("ASAN_OPTIONS=detect_leaks=1");
     let said = misuse(&program, folder.path(), pipeline.path(), environment);
     assert!(said.ends_with("0 failures\n"), "{said}");
 }
@@ -145,6 +150,17 @@ fn the_whole_pipeline_from_c_draws_and_learns_as_the_program_does() {
     let apart = own.iter().zip(&cli).fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()));
     // Adam divides by the gradient's size, so that rounding weighs most where the gradient is next to none.
     assert!(apart < 1e-3 && own.len() == cli.len(), "{apart}");
+}
+
+#[test]
+fn a_runtime_in_the_process_comes_first() {
+    let (folder, program) = program("adopt.c", &[]);
+    let elsewhere = folder.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let own = elsewhere.join("libonnxruntime.so");
+    fs::copy(runtime::library(), &own).unwrap();
+    let said = output_of(Command::new(program).current_dir(root()).env_remove("ORT_DYLIB_PATH").arg(own));
+    assert!(said.starts_with("1."), "{said}");
 }
 
 /// The full count is measured by hand: `program UNET CONCEPT 10000 100 8 500`.

@@ -297,6 +297,17 @@ fn swaps_take_effect_at_the_next_call() {
 }
 
 #[test]
+fn handles_may_be_opened_side_by_side() {
+    let folder = tiny::pipeline();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| drop(unet(&folder, &unet_options())));
+        }
+    });
+    assert!(folder.path().join("unet/model.shared.onnx").is_file());
+}
+
+#[test]
 fn half_precision_goes_in_and_out() {
     let folder = tiny::pipeline();
     let unet = unet(&folder, &unet_options());

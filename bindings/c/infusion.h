@@ -398,10 +398,10 @@ INFUSION_API infusion_status *infusion_unet_open(const char *model, const infusi
                                                  infusion_unet *out);
 /*
  * JSON: {"inputs": [{"name", "type", "dims"}], "output", "layers": [{"module_path", "width"}],
- * "base_model_hash", "graphs": {"source": path, …}, "loaded": [{"graph", "provider", "threads"}]}.
+ * "base_model_hash", "graphs": {"source": path, …}, "loaded": [{"graph", "provider"}]}.
  */
 INFUSION_API infusion_status *infusion_unet_describe(infusion_unet unet, infusion_buffer *json);
-/* Loads the sessions that infusion_unet_run() would load at its first calls. */
+/* Loads what the next run needs: the graphs of both streams where concepts are set, the UNet alone where none is. */
 INFUSION_API infusion_status *infusion_unet_preload(infusion_unet unet);
 
 /*

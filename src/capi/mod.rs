@@ -6,6 +6,8 @@
 //! the work.
 //! Objects that a caller holds are tokens of a [`handles::Table`], never addresses.
 //!
+//! What a step costs beyond ONNX Runtime's own work is measured by `examples/step_overhead.rs`.
+//!
 //! To add a function: declare it in the header, write it here, and run `cargo test --test capi_c`,
 //! which compares header, exported symbols and `tests/capi_abi.golden`.
 

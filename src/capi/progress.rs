@@ -110,6 +110,10 @@ impl Observer for Progress {
         }
     }
 
+    fn has_cancelled(&self) -> bool {
+        self.cancelled
+    }
+
     fn step(&mut self, report: &StepReport<'_>) -> Control {
         let numbers = Numbers {
             step: report.step,

@@ -45,6 +45,9 @@ impl Pipeline {
         let mut generated = self.sample(request, observer)?;
         if !generated.cancelled {
             observer.stage(Stage::Decode);
+            generated.cancelled = observer.has_cancelled();
+        }
+        if !generated.cancelled {
             self.decode_all(request, &mut generated)?;
         }
         Ok(generated)
@@ -58,14 +61,23 @@ impl Pipeline {
         let mut plan = Plan::new(request, &self.scheduler)?;
         self.check_concepts(request)?;
         observer.stage(Stage::Text);
+        if observer.has_cancelled() {
+            return Ok(Generated::nothing());
+        }
         let conditioning = self.encode_prompts(request, &plan)?;
         let injections = self.injections(request, &plan, &conditioning.tokens)?;
         let mut generators = Generators::new(request.seed, request.batch);
         let trunk = self.first_trajectory(request, &plan, &mut generators, observer)?;
         observer.stage(Stage::Load);
+        if observer.has_cancelled() {
+            return Ok(Generated::nothing());
+        }
         plan.choose_graph(request, &self.unet, self.provider()?)?;
         let models = self.models(request, &plan, conditioning.context.shape()[1])?;
         observer.stage(Stage::Steps(plan.steps - plan.first_step));
+        if observer.has_cancelled() {
+            return Ok(Generated::nothing());
+        }
         let run = Run { request, plan: &plan, conditioning: &conditioning, injections: &injections, models };
         let done = run.finished(trunk, &mut generators, observer).map_err(|error| with_size(error, request))?;
         self.drop_unless_kept(|pipeline| pipeline.unet.release());

@@ -26,6 +26,22 @@ pub struct Generated {
     pub graphs: &'static str,
 }
 
+impl Generated {
+    /// What a run made that was stopped before its first step.
+    pub(super) fn nothing() -> Self {
+        Self {
+            pictures: Vec::new(),
+            foundation: Vec::new(),
+            heat_maps: Vec::new(),
+            latents: Vec::new(),
+            foundation_latents: None,
+            steps: 0,
+            cancelled: true,
+            graphs: "none",
+        }
+    }
+}
+
 /// A picture and where it comes from.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

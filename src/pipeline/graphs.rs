@@ -1,5 +1,6 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
@@ -10,6 +11,8 @@ use crate::onnx::{Model, Transaction, WriteOptions};
 use crate::patch::{self, EmitOptions, FindOptions, Manifest, Variant, emit, find};
 
 use super::{Error, Result};
+
+static MAKING: Mutex<()> = Mutex::new(());
 
 /// A graph of the UNet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -93,6 +96,8 @@ impl UnetGraphs {
         let beside = source.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let elsewhere = elsewhere.map(|folder| folder.join(key(source)));
         let folders = [Some(beside), elsewhere.as_deref()];
+        // Handles that are opened side by side must not write the same files.
+        let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = folders.iter().flatten().find_map(|folder| Self::up_to_date(source, folder)) {
             return Ok(known);
         }

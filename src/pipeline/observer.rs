@@ -48,6 +48,11 @@ pub trait Observer {
         let _ = stage;
     }
 
+    /// Asked after each stage begins: whether to give up before its work.
+    fn has_cancelled(&self) -> bool {
+        false
+    }
+
     /// A step is done.
     fn step(&mut self, report: &StepReport<'_>) -> Control {
         let _ = report;

@@ -11,12 +11,14 @@ typedef struct watch {
   unsigned stop_after;
   infusion_answer answer;
   double loss;
+  infusion_stage stop_at; /* 0: at none */
 } watch;
 
 static int32_t progress(void *user, const infusion_report *report) {
   watch *seen = user;
   CHECK(report->struct_size == sizeof *report);
   seen->stages[report->stage]++;
+  if (seen->stop_at != 0 && report->stage == seen->stop_at) return INFUSION_CANCEL;
   if (report->stage != INFUSION_STAGE_STEPS || report->step == seen->steps) return INFUSION_GO_ON;
   CHECK(report->step == seen->steps + 1 && report->step <= report->steps);
   if (report->latents != NULL) CHECK(report->latents_dims[1] == 4 && report->latents[0] == report->latents[0]);
@@ -35,7 +37,7 @@ static void draw(infusion_pipeline pipeline, infusion_concept concept, const cha
   infusion_generate_options options = {0};
   infusion_picture picture = {0};
   infusion_pictures pictures = NULL;
-  watch seen = {{0}, 0, 0, INFUSION_GO_ON, 0.0};
+  watch seen = {{0}, 0, 0, INFUSION_GO_ON, 0.0, INFUSION_STAGE_TEXT};
   char path[4096];
   options.struct_size = sizeof options;
   options.prompt = "a photo of a <ball> in the snow";
@@ -68,6 +70,11 @@ static void draw(infusion_pipeline pipeline, infusion_concept concept, const cha
   seen.answer = INFUSION_CANCEL;
   expect_cancelled(infusion_generate(pipeline, &options, &pictures));
   CHECK(seen.steps == 2);
+
+  memset(&seen, 0, sizeof seen);
+  seen.stop_at = INFUSION_STAGE_LOAD;
+  expect_cancelled(infusion_generate(pipeline, &options, &pictures));
+  CHECK(seen.stages[INFUSION_STAGE_LOAD] == 1 && seen.stages[INFUSION_STAGE_STEPS] == 0);
 }
 
 static void learn(infusion_pipeline pipeline, const char *photographs, const char *folder) {
@@ -76,7 +83,7 @@ static void learn(infusion_pipeline pipeline, const char *photographs, const cha
   infusion_photos photos = {sizeof photos, photographs, NULL, NULL};
   infusion_train_options options = {0};
   infusion_concept learned = NULL;
-  watch seen = {{0}, 0, 0, INFUSION_GO_ON, 0.0};
+  watch seen = {{0}, 0, 0, INFUSION_GO_ON, 0.0, INFUSION_STAGE_TEXT};
   size_t count = 1;
   char checkpoint[4096], path[4096];
   snprintf(checkpoint, sizeof checkpoint, "%s/learned.checkpoint", folder);

@@ -140,3 +140,78 @@ fn injection(
     }
     Ok(Injection::of_parts(concepts.delta(&used)?, mask, layers))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::concept::Concept;
+    use crate::pipeline::step::{Setting, StepConcept};
+
+    fn layers() -> Vec<LayerSpec> {
+        vec![LayerSpec { module_path: "mid_block.attentions.0.transformer_blocks.0".to_owned(), width: 2 }]
+    }
+
+    /// `one` of a single token at weight 0.5, and `two` of two tokens at weight 1.
+    fn concepts() -> Concepts {
+        [("one", 1, 0.5), ("two", 2, 1.0)].into_iter().fold(Concepts::default(), |concepts, (name, tokens, weight)| {
+            let mut concept = Concept::new(name, "thing");
+            let delta = ndarray::Array2::from_shape_fn((tokens, 2), |(token, _)| (token + 1) as f32);
+            concept.layers.insert(layers()[0].module_path.clone(), delta);
+            let setting = Setting { weight, ..Default::default() };
+            concepts.with(StepConcept::new(Arc::new(concept), setting, &layers(), None).unwrap())
+        })
+    }
+
+    fn row(role: Role, marks: &[(&str, f32, &[usize])]) -> StepRow {
+        let mark = |(concept, strength, positions): &(&str, f32, &[usize])| Mark {
+            concept: (*concept).to_owned(),
+            strength: *strength,
+            positions: positions.to_vec(),
+        };
+        StepRow { role, image: 0, marks: marks.iter().map(mark).collect(), ids: Vec::new() }
+    }
+
+    fn marked(rows: &[StepRow]) -> Result<Marked> {
+        Marked::new(&concepts(), rows, (rows.len(), 8), &layers())
+    }
+
+    #[test]
+    fn tokens_take_their_rows_of_the_concept_in_turn() {
+        let rows = [
+            row(Role::Unconditional, &[]),
+            row(Role::Conditional, &[("two", 1.0, &[1, 2, 5, 6]), ("one", 2.0, &[5])]),
+            row(Role::Other, &[("one", 1.0, &[0, 7])]),
+        ];
+        let marked = marked(&rows).unwrap();
+        assert_eq!(marked.rows(), [1, 2]);
+        let injection = marked.injection(&[0, 1, 2]).unwrap();
+        assert_eq!(injection.delta, ndarray::arr2(&[[1.0, 1.0], [1.0, 1.0], [2.0, 2.0]]));
+        let filled: Vec<_> = injection.mask.indexed_iter().filter(|(_, share)| **share != 0.0).collect();
+        let expected = [
+            ((1, 1, 1), &1.0),
+            ((1, 2, 2), &1.0),
+            ((1, 5, 0), &1.0),
+            ((1, 5, 1), &1.0),
+            ((1, 6, 2), &1.0),
+            ((2, 0, 0), &0.5),
+            ((2, 7, 0), &0.5),
+        ];
+        assert_eq!(filled, expected);
+    }
+
+    #[test]
+    fn only_concepts_in_use_take_slots() {
+        let marked = marked(&[row(Role::Conditional, &[("two", 1.0, &[1, 2])])]).unwrap();
+        assert_eq!(marked.injection(&[0]).unwrap().delta.nrows(), 2);
+        let none = Marked::new(&concepts(), &[row(Role::Conditional, &[])], (1, 8), &layers()).unwrap();
+        assert!(none.injection(&[0]).is_none() && none.rows().is_empty());
+    }
+
+    #[test]
+    fn a_phrase_of_another_length_is_refused() {
+        let error = marked(&[row(Role::Conditional, &[("two", 1.0, &[1, 2, 3])])]).unwrap_err().to_string();
+        assert!(error.contains("2 tokens") && error.contains("3 positions"), "{error}");
+    }
+}

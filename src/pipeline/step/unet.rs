@@ -71,15 +71,18 @@ impl StepUnet {
         self.evaluator.unet.loaded()
     }
 
-    /// Loads the sessions that [`StepUnet::run`] needs.
+    /// Loads what the next [`StepUnet::run`] needs: the graphs of both streams where concepts are set, the UNet
+    /// alone where none is.
     ///
     /// # Errors
     /// One cannot be loaded.
     pub fn preload(&self) -> Result<()> {
+        if self.snapshot().0.is_empty() {
+            return self.evaluator.unet.plain_model().map(|_| ());
+        }
         let single = if self.is_separate() { Graph::Dual } else { Graph::Shared };
         let graphs = if self.evaluator.uses_one(single)? { vec![single] } else { vec![Graph::F, Graph::C] };
-        graphs.into_iter().try_for_each(|graph| self.evaluator.unet.model(graph).map(|_| ()))?;
-        self.evaluator.unet.plain_model().map(|_| ())
+        graphs.into_iter().try_for_each(|graph| self.evaluator.unet.model(graph).map(|_| ()))
     }
 
     /// Adds a concept, or puts it in the place of the one of its name; the next call draws with it.
