@@ -48,7 +48,11 @@ class Pool:
     covers: torch.Tensor
 
     def batch(self, size: int, generator: torch.Generator) -> Batch:
-        return self.sampled(torch.randint(len(self.mean), (size,), generator=generator), generator)
+        """Half of it scenes of two objects, the other half any."""
+        pairs = self.covers[:, 1].flatten(1).any(1).nonzero()[:, 0]
+        chosen = pairs[torch.randint(len(pairs), (size // 2,), generator=generator)]
+        others = torch.randint(len(self.mean), (size - size // 2,), generator=generator)
+        return self.sampled(torch.cat([chosen, others]), generator)
 
     def windows(self, size: int, generator: torch.Generator) -> Batch:
         """Windows of WINDOW cells about the object of one-object scenes: cheap, and nearly all object."""
