@@ -147,6 +147,10 @@ fn what_is_wrong_is_said_before_the_work() {
     assert!(failure(folder, &["generate", "a", "-m", "nowhere"]).contains("nowhere"));
     assert!(failure(folder, &["generate", "a <ball>", "-m", "."]).contains("<ball>"));
     assert!(failure(folder, &["generate", "a ball", "-m", ".", "-c", &concept, "--force"]).contains("<ball>"));
+    let looked_up = failure(folder, &["generate", "a <cube>", "-m", ".", "--concepts", "."]);
+    assert!(looked_up.contains("<cube>") && looked_up.contains("only <striped>"), "{looked_up}");
+    let twice = failure(folder, &["generate", "a <ball>", "-m", ".", "-c", "ball=gone.safetensors"]);
+    assert_eq!(twice.matches("No such file").count(), 1, "{twice}");
     assert!(failure(folder, &["generate", "a", "-m", ".", "--width", "60"]).contains("multiple of 8"));
     let odd = failure(folder, &["generate", "a", "-m", ".", "--width", "64", "--height", "72"]);
     assert!(odd.contains("size 64x72") && odd.contains("multiples of 64"), "{odd}");

@@ -3,6 +3,8 @@
 mod args;
 mod bake;
 mod check;
+#[path = "../common/failure.rs"]
+mod failure;
 mod inspect;
 mod patch;
 
@@ -14,16 +16,9 @@ use args::{Cli, Command};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done = match (cli.command, cli.patch) {
+    failure::exit_code(match (cli.command, cli.patch) {
         (Some(Command::Inspect(arguments)), _) => inspect::run(&arguments),
         (Some(Command::Check(arguments)), _) => check::run(&arguments),
         (None, arguments) => patch::run(&arguments),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }

@@ -3,6 +3,8 @@
 mod bench;
 mod concept;
 mod eval;
+#[path = "../common/failure.rs"]
+mod failure;
 mod generate;
 mod inspect;
 mod interrupt;
@@ -10,6 +12,8 @@ mod providers;
 mod runtime_args;
 mod shell;
 mod train;
+
+use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -38,8 +42,12 @@ enum Command {
     Man(shell::Man),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+fn main() -> ExitCode {
+    failure::exit_code(run(Cli::parse().command))
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
         Command::Concept(command) => concept::run(command),

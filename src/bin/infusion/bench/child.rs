@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Arguments;
 use super::graphs::Graphs;
-use super::memory::{AnonymousPeak, status};
 use super::mode::Mode;
+use super::system::{AnonymousPeak, processor_seconds, status};
 use super::workload::Workload;
 
 /// What one process measured of one mode.
@@ -21,6 +21,8 @@ pub struct Measured {
     pub load_s: f64,
     /// Seconds of each timed step.
     pub steps_s: Vec<f64>,
+    /// Processor seconds of each timed step, over all threads: what else the machine does hardly touches them.
+    pub steps_cpu_s: Vec<f64>,
     /// Seconds from a concept file in memory to what is fed.
     pub swap_s: Option<f64>,
     /// The process's largest resident memory, mapped weights included.
@@ -43,15 +45,16 @@ pub fn run(arguments: &Arguments, mode: Mode, folder: &Path) -> Result<()> {
     workload.step()?;
     let steps = if low_memory { 0 } else { arguments.steps };
     let mut timed = || {
-        let started = Instant::now();
+        let (started, processor) = (Instant::now(), processor_seconds());
         workload.step()?;
-        Ok::<_, anyhow::Error>(started.elapsed().as_secs_f64())
+        Ok::<_, anyhow::Error>((started.elapsed().as_secs_f64(), processor_seconds() - processor))
     };
-    let steps_s = (0..steps).map(|_| timed()).collect::<Result<_>>()?;
+    let (steps_s, steps_cpu_s) = (0..steps).map(|_| timed()).collect::<Result<_>>()?;
     let swap_s = workload.swap()?;
     let anonymous_bytes = peak.finish();
+    let peak_bytes = status("VmHWM");
     let measured =
-        Measured { load_s, steps_s, swap_s, peak_bytes: status("VmHWM"), loaded_anonymous_bytes, anonymous_bytes };
+        Measured { load_s, steps_s, steps_cpu_s, swap_s, peak_bytes, loaded_anonymous_bytes, anonymous_bytes };
     println!("{}", serde_json::to_string(&measured)?);
     Ok(())
 }

@@ -6,9 +6,9 @@
 
 mod child;
 mod graphs;
-mod memory;
 mod mode;
 mod report;
+mod system;
 mod workload;
 
 use std::path::PathBuf;

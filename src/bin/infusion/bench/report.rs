@@ -46,7 +46,9 @@ impl Report {
     }
 
     pub fn print(self) -> Result<()> {
-        let plain = self.measured.get(&Mode::Plain).map(|runs| median(&all_steps(runs)));
+        let of =
+            |runs: &Vec<Measured>| (median(&all(runs, |run| &run.steps_s)), median(&all(runs, |run| &run.steps_cpu_s)));
+        let plain = self.measured.get(&Mode::Plain).map(of);
         let modes: serde_json::Map<String, Value> = self
             .measured
             .iter()
@@ -64,10 +66,12 @@ impl Report {
             self.facts["patch_s"].as_f64().unwrap_or(0.0),
             if self.facts["fused"] == true { ", attention fused" } else { "" }
         );
-        println!("a guided step, median (least to greatest); memory in MB, weights mapped from files included");
         println!(
-            "{:8}{:>9}{:>20}{:>8}{:>9}{:>9}{:>8}{:>8}{:>8}{:>9}",
-            "mode", "step s", "spread", "×plain", "load s", "cached", "peak", "anon", "least", "Δ swap"
+            "a guided step, median (least to greatest), and by processor time; memory in MB, mapped weights included"
+        );
+        println!(
+            "{:8}{:>9}{:>20}{:>8}{:>8}{:>9}{:>9}{:>8}{:>8}{:>8}{:>9}",
+            "mode", "step s", "spread", "×plain", "×CPU", "load s", "cached", "peak", "anon", "least", "Δ swap"
         );
         for (name, figures) in &modes {
             println!("{}", row(name, figures));
@@ -75,8 +79,8 @@ impl Report {
         Ok(())
     }
 
-    fn figures(&self, mode: Mode, runs: &[Measured], plain: Option<f64>) -> Value {
-        let steps = all_steps(runs);
+    fn figures(&self, mode: Mode, runs: &[Measured], plain: Option<(f64, f64)>) -> Value {
+        let (steps, cpu) = (all(runs, |run| &run.steps_s), all(runs, |run| &run.steps_cpu_s));
         let swaps: Vec<f64> = runs.iter().filter_map(|run| run.swap_s).collect();
         let most = |of: fn(&Measured) -> u64| runs.iter().map(of).max().unwrap_or(0);
         // The first round makes the cache's entries, so its memory is not that of later starts.
@@ -87,7 +91,9 @@ impl Report {
             "min_s": steps.iter().copied().fold(f64::INFINITY, f64::min),
             "max_s": steps.iter().copied().fold(0.0, f64::max),
             "steps": steps.len(),
-            "of_plain": plain.map(|plain| median(&steps) / plain),
+            "of_plain": plain.map(|(plain, _)| median(&steps) / plain),
+            "cpu_s": median(&cpu),
+            "cpu_of_plain": plain.map(|(_, plain)| median(&cpu) / plain),
             "load_s": runs.first().map(|run| run.load_s),
             "load_cached_s": (!cached.is_empty()).then(|| median(&cached)),
             "peak_bytes": usual.iter().map(|run| run.peak_bytes).max(),
@@ -109,9 +115,10 @@ fn row(name: &str, figures: &Value) -> String {
     let spread = format!("{} to {}", text(seconds("min_s"), 3), text(seconds("max_s"), 3));
     let swap = seconds("delta_swap_s").map_or("-".to_owned(), |swap| format!("{:.2} ms", swap * 1e3));
     format!(
-        "{name:8}{:>9}{spread:>20}{:>8}{:>9}{:>9}{:>8}{:>8}{:>8}{swap:>9}",
+        "{name:8}{:>9}{spread:>20}{:>8}{:>8}{:>9}{:>9}{:>8}{:>8}{:>8}{swap:>9}",
         text(seconds("median_s"), 3),
         text(seconds("of_plain"), 2),
+        text(seconds("cpu_of_plain").filter(|ratio| ratio.is_finite()), 2),
         text(seconds("load_s"), 2),
         text(seconds("load_cached_s"), 2),
         megabytes("peak_bytes"),
@@ -120,8 +127,8 @@ fn row(name: &str, figures: &Value) -> String {
     )
 }
 
-fn all_steps(runs: &[Measured]) -> Vec<f64> {
-    runs.iter().flat_map(|run| run.steps_s.iter().copied()).collect()
+fn all(runs: &[Measured], of: fn(&Measured) -> &Vec<f64>) -> Vec<f64> {
+    runs.iter().flat_map(|run| of(run).iter().copied()).collect()
 }
 
 fn median(values: &[f64]) -> f64 {

@@ -33,7 +33,7 @@ const STRENGTH: f64 = 0.8;
 
 pub fn run(arguments: &Arguments) -> Result<()> {
     let settings = Settings::resolve(arguments)?;
-    let prompts = settings.of_prompts(arguments);
+    let prompts = settings.of_prompts(arguments)?;
     let variations: Vec<_> = prompts.iter().map(|it| it.variations(arguments)).collect::<Result<_>>()?;
     let each = variations.iter().map(|it| it.len().max(1)).max().unwrap_or(1);
     let mut output = Output::new(arguments, &settings, prompts.len(), each)?;

@@ -74,15 +74,18 @@ impl Settings {
     }
 
     /// The settings of each prompt: those given, or the one of `--from`.
-    pub fn of_prompts(&self, arguments: &Arguments) -> Vec<Self> {
+    ///
+    /// # Errors
+    /// A prompt marks a concept that is neither given nor in the folder of concepts.
+    pub fn of_prompts(&self, arguments: &Arguments) -> Result<Vec<Self>> {
         let own = std::slice::from_ref(&self.prompt);
         let prompts = if arguments.prompts.is_empty() { own } else { &arguments.prompts };
         let with = |prompt: &String| {
             let mut settings = Self { prompt: prompt.clone(), ..self.clone() };
             if let Some(folder) = &arguments.concept_folder {
-                settings.find_concepts(folder);
+                settings.find_concepts(folder, &arguments.variation)?;
             }
-            settings
+            Ok(settings)
         };
         prompts.iter().map(with).collect()
     }
@@ -163,14 +166,20 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Looks up every `<name>` of the prompt that `--concept` does not give.
-    fn find_concepts(&mut self, folder: &Path) {
+    /// Looks up every `<name>` of the prompt that neither `--concept` nor `--variation` gives.
+    fn find_concepts(&mut self, folder: &Path, variations: &[String]) -> Result<()> {
+        let varied: Vec<_> = variations.iter().flat_map(|text| text.split(',')).map(concept).collect::<Result<_>>()?;
         for name in marked_names(&self.prompt) {
             let file = folder.join(format!("{name}.safetensors"));
-            if !self.concepts.iter().any(|known| known.name == name) && file.is_file() {
-                self.concepts.push(ConceptFile { name, file, strength: 1.0 });
+            if self.concepts.iter().chain(&varied).any(|known| known.name == name) {
+                continue;
             }
+            if !file.is_file() {
+                bail!("<{name}>: {} holds {}", folder.display(), concepts_in(folder));
+            }
+            self.concepts.push(ConceptFile { name, file, strength: 1.0 });
         }
+        Ok(())
     }
 
     pub fn mode(&self) -> Result<Mode> {
@@ -195,6 +204,15 @@ impl From<Graphs> for GraphChoice {
             Graphs::Shared => Self::Shared,
         }
     }
+}
+
+/// The names that a folder has concepts for, in words.
+fn concepts_in(folder: &Path) -> String {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let concepts = files.filter(|file| file.extension().is_some_and(|extension| extension == "safetensors"));
+    let mut names: Vec<_> = concepts.filter_map(|file| Some(format!("<{}>", file.file_stem()?.to_str()?))).collect();
+    names.sort();
+    if names.is_empty() { "no concepts (.safetensors)".to_owned() } else { format!("only {}", names.join(", ")) }
 }
 
 /// A1111 writes `DPM++ 2M` and, since 1.9, `Karras` apart.
