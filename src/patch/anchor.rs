@@ -51,6 +51,8 @@ pub struct Matcher<'a> {
     pub trail: Trail<'a>,
     pub shapes: &'a Shapes,
     pub recipes: &'a [Recipe],
+    /// The version of the standard operators.
+    pub opset: i64,
 }
 
 impl Matcher<'_> {
@@ -159,7 +161,8 @@ impl Matcher<'_> {
 
     fn over_the_last_axis(&self, softmax: &NodeProto) -> Result<(), Mismatch> {
         let last = softmax.input_name(0).and_then(|input| self.shapes.rank(input)).map(|rank| rank as i64 - 1);
-        match softmax.attr_int("axis").unwrap_or(-1) {
+        let unstated = if self.opset < 13 { 1 } else { -1 };
+        match softmax.attr_int("axis").unwrap_or(unstated) {
             -1 => Ok(()),
             axis if Some(axis) == last => Ok(()),
             axis => Err(mismatch(2, format!("it runs over axis {axis}, not the last one"))),

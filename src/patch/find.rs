@@ -90,7 +90,12 @@ impl<'a> Search<'a> {
 
     /// All anchors that a recipe describes, in execution order, and those that none does.
     fn anchors(&self) -> Result<(Vec<Anchored>, Vec<NearMiss>)> {
-        let matcher = Matcher { trail: self.trail(), shapes: self.shapes, recipes: self.recipes };
+        let matcher = Matcher {
+            trail: self.trail(),
+            shapes: self.shapes,
+            recipes: self.recipes,
+            opset: self.model.opset("").unwrap_or(13),
+        };
         let (mut found, mut missed) = (Vec::new(), Vec::new());
         for id in self.model.graph.topological_order()? {
             let node = self.model.graph.node(id);

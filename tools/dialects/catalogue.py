@@ -96,6 +96,12 @@ DIALECTS = [
         script(AttnProcessor, opset=14, timestep="float [B]"),
     ),
     Dialect(
+        "baddbmm-11",
+        "the oldest opset: axes of Squeeze and ReduceSum are attributes, all axes free",
+        BADDBMM,
+        script(AttnProcessor, opset=11),
+    ),
+    Dialect(
         "baddbmm-17-static",
         "all dims baked, batch 2, float timestep [1]",
         BADDBMM,
