@@ -252,16 +252,36 @@ fn the_check_runs_every_graph_against_its_source() {
     for graph in ["c of", "dual", "shared"] {
         assert!(text.contains(graph), "{text} lacks {graph}");
     }
+    let customised = |line: &&str| line.contains("from f and c, with the concept");
+    assert_eq!(text.lines().filter(customised).count(), 2, "{text}");
+    let moved = text.lines().find_map(|line| line.strip_prefix("a concept of random numbers moves c by ")).unwrap();
+    assert!(moved.parse::<f32>().unwrap() > 1e-3, "{text}");
     program().arg("check").arg(&model).assert().success();
     fs::remove_file(model.with_file_name("model.infusion.json")).unwrap();
     let error = error_of(program().arg("check").arg(&model).assert().code(1));
     assert!(error.contains("patch the model first"), "{error}");
 }
 
+/// With int8 activations (`qdq-int8`), ONNX Runtime fuses elsewhere once maps are shown, and rounds elsewhere.
+#[test]
+fn eight_bit_models_pass_the_check() {
+    for (name, exact) in [("dynamic-int8", true), ("qdq-int8", false)] {
+        let (_folder, model) = copied(name);
+        let text = program().arg(&model).args(["--check", "--quiet"]).assert().success();
+        let text = String::from_utf8(text.get_output().stdout.clone()).unwrap();
+        for graph in ["f", "dual, the foundation's rows", "shared, the foundation"] {
+            let same = text.contains(&format!("{graph}: 0.0e0 from the source, bit for bit"));
+            assert!(same || !exact, "{name} {graph}: {text}");
+        }
+    }
+}
+
 #[test]
 fn fused_graphs_compute_the_same() {
     let (_folder, model) = copied("four-17");
-    program().arg(&model).args(["--fuse", "--check"]).assert().success();
+    let said = program().arg(&model).args(["--fuse", "--check"]).assert().success();
+    let said = String::from_utf8_lossy(&said.get_output().stdout).into_owned();
+    assert!(said.contains("fused 8 of 8 attentions"), "{said}");
     let fused = Model::open(model.with_file_name("model.shared.onnx")).unwrap();
     assert!(fused.graph.nodes().any(|(_, node)| node.op_type() == "MultiHeadAttention"));
 }
@@ -289,9 +309,44 @@ fn a_concept_is_baked_into_a_graph_with_the_sources_inputs_and_outputs() {
     let mask = baked.tensor_f32s(&baked.graph.initializers()["infusion.mask"]).unwrap();
     assert!(mask.iter().enumerate().all(|(row, &x)| x == if row == 5 { 1.0 } else { 0.0 }));
     assert!(error_of(bake("5").code(1)).contains("exists"));
+    let mut command = program();
+    command.arg(&model).arg("--bake").arg(&file).args(["--token-rows", "5,7", "--strength", "0.5", "--rows", "0,1"]);
+    command.args(["--output"]).arg(folder.path().join("elsewhere")).assert().success();
+    let baked = Model::open(folder.path().join("elsewhere/model.shared.ball.onnx")).unwrap();
+    let mask = baked.tensor_f32s(&baked.graph.initializers()["infusion.mask"]).unwrap();
+    assert!(mask.iter().enumerate().all(|(row, &x)| x == if [5, 7].contains(&row) { 0.5 } else { 0.0 }));
+    assert_eq!(baked.tensor_ints(&baked.graph.initializers()["infusion.rows"]).unwrap(), [0, 1]);
     assert!(error_of(bake("77").code(1)).contains("row 77"));
 
     concept.base_model_hash = Some(format!("sha256:{}", "0".repeat(64)));
     concept.save(&file, Precision::F32, Existing::Replace).unwrap();
     assert!(error_of(bake("5").code(1)).contains("another model"));
+}
+
+#[test]
+fn less_memory_makes_a_longer_train_graph() {
+    let nodes = |memory: &str| {
+        let (_folder, model) = copied("four-17");
+        program().arg(&model).args(["--emit", "train", "--memory", memory, "-q"]).assert().success();
+        Model::open(model.with_file_name("model.train.onnx")).unwrap().graph.node_count()
+    };
+    assert!(nodes("low") > nodes("fast"));
+}
+
+/// Every option has a line of help, and some test passes it.
+#[test]
+fn every_option_is_explained_and_driven() {
+    for command in [&[][..], &["inspect"], &["check"]] {
+        let output = program().args(command).arg("--help").assert().success();
+        let help = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+        let words = help.split(|c: char| !(c.is_alphanumeric() || c == '-'));
+        for option in words.filter(|word| word.starts_with("--") && word.len() > 2 && *word != "--help") {
+            let driven = include_str!("patch_program.rs").contains(&format!("\"{option}\""));
+            assert!(driven || option == "--version", "{command:?}: {option} is driven by no test");
+        }
+        let options = help.split_once("\nOptions:\n").map_or("", |(_, options)| options);
+        for block in options.split("\n\n").filter(|block| block.trim_start().starts_with('-')) {
+            assert!(block.lines().count() > 1, "{command:?}: no help for {block}");
+        }
+    }
 }

@@ -23,6 +23,9 @@ pub struct Manifest {
     /// `sha256:…` over the value projections, by which concept files know their model; absent where
     /// they cannot be read from the graph.
     pub base_model_hash: Option<String>,
+    /// Whether attention was written as `com.microsoft.MultiHeadAttention`, which not every provider knows.
+    #[serde(default)]
+    pub fused: bool,
     /// Variant → file name.
     pub graphs: BTreeMap<String, String>,
     /// All files that were written with this one: graphs, and weights linked or copied for them.
@@ -80,6 +83,7 @@ impl Manifest {
             context: survey.context_input.clone(),
             layers: survey.layers.iter().map(layer).collect(),
             base_model_hash: base_model_hash(model, survey)?,
+            fused: false,
             graphs: BTreeMap::new(),
             files: Vec::new(),
         })

@@ -1,6 +1,13 @@
+use proptest::prelude::*;
+use proptest::sample::Index;
+use prost::Message;
+
+use super::region::Regions;
 use super::{EmitOptions, FindOptions, Survey, Variant, emit, find};
 use crate::dialects::{self, Dialect};
 use crate::onnx::infer::infer;
+use crate::onnx::proto::tensor_shape_proto::dimension::Value as Extent;
+use crate::onnx::proto::{GraphProto, ModelProto, type_proto};
 use crate::onnx::{Model, NodeExt};
 
 fn survey(dialect: &Dialect) -> (Model, Survey) {
@@ -57,5 +64,79 @@ fn the_customised_stream_loses_its_queries_keys_and_softmax() {
             }
         }
         assert!(!c.graph.is_input(&survey.context_input), "{}: the context is still read", dialect.name);
+    }
+}
+
+#[test]
+fn shared_runs_what_comes_before_the_first_cross_attention_on_the_sources_rows() {
+    for dialect in dialects::patchable().into_iter().filter(Dialect::dynamic_batch) {
+        let (model, survey) = survey(&dialect);
+        let common = Regions::of(&model.graph, &survey).common;
+        let first = &survey.self_attention[0].parts[0];
+        assert!(common.contains(&first.anchor), "{}: the first self-attention is shared", dialect.name);
+        let shared = emit(&model, &survey, Variant::Shared, &EmitOptions::default()).unwrap();
+        let added = ["infusion.rows", "infusion.mask", "infusion.delta"].map(str::to_owned);
+        let widened = shared.graph.descendants(added);
+        for output in common.iter().filter_map(|id| model.graph.node(*id).output_name(0)) {
+            let made_by = shared.graph.producer(output);
+            assert!(made_by.is_some_and(|id| !widened.contains(&id)), "{}: '{output}' is widened", dialect.name);
+        }
+    }
+}
+
+const EXTREMES: [i64; 6] = [i64::MIN, -1, 0, 1, 7, i64::MAX];
+
+/// Damages a graph in one place; most results are still graphs.
+fn damage(graph: &mut GraphProto, (kind, at, other): (u8, Index, Index)) {
+    let extreme = EXTREMES[other.index(EXTREMES.len())];
+    let count = graph.node.len();
+    let (node, model) = (at.index(count), other.index(count));
+    match kind {
+        0 => drop(graph.node.remove(node)),
+        1 => {
+            let tensor = graph.node[model].output.first().cloned().unwrap_or_default();
+            graph.node[node].input.iter_mut().take(1).for_each(|input| input.clone_from(&tensor));
+        }
+        2 => graph.node[node].op_type = graph.node[model].op_type.clone(),
+        3 => graph.node[node].input.iter_mut().rev().take(1).for_each(String::clear),
+        4 => graph.node[node].attribute.iter_mut().for_each(|attribute| {
+            attribute.i = attribute.i.map(|_| extreme);
+            attribute.ints.iter_mut().take(1).for_each(|int| *int = extreme);
+        }),
+        5 => {
+            let small = graph.initializer.iter_mut().filter(|tensor| tensor.raw_data().len() == 8);
+            let mut small: Vec<_> = small.collect();
+            let tensor = at.index(small.len());
+            small[tensor].raw_data = Some(extreme.to_le_bytes().to_vec().into());
+        }
+        _ => {
+            let inputs = graph.input.len();
+            let value = graph.input[at.index(inputs)].r#type.as_mut().and_then(|typed| typed.value.as_mut());
+            if let Some(type_proto::Value::TensorType(tensor)) = value {
+                let dims = tensor.shape.iter_mut().flat_map(|shape| &mut shape.dim);
+                dims.take(1).for_each(|dim| dim.value = Some(Extent::DimValue(extreme)));
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn damaged_graphs_are_patched_or_refused(
+        damages in prop::collection::vec((0..7u8, any::<Index>(), any::<Index>()), 1..4),
+    ) {
+        let bytes = std::fs::read(dialects::named("four-17").model()).unwrap();
+        let mut proto = ModelProto::decode(&*bytes).unwrap();
+        damages.into_iter().for_each(|it| damage(proto.graph.as_mut().unwrap(), it));
+        let Ok(model) = Model::from_bytes(proto.encode_to_vec(), None) else { return Ok(()) };
+        let Ok(survey) = find(&model, &infer(&model), &FindOptions::default()) else { return Ok(()) };
+        for variant in Variant::ALL {
+            for fuse in [false, true] {
+                let made = emit(&model, &survey, variant, &EmitOptions { fuse, ..EmitOptions::default() });
+                let _ = made.map(|made| made.to_proto().map(|proto| proto.encode_to_vec()));
+            }
+        }
     }
 }

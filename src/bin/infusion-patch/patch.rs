@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use infusion::onnx::infer::infer;
 use infusion::onnx::write::{Copying, Overwrite};
 use infusion::onnx::{Model, Transaction, Weights, WriteOptions};
-use infusion::patch::{EmitOptions, Error, FindOptions, Manifest, Survey, Variant, emit, find};
+use infusion::patch::{EmitOptions, Error, FindOptions, Manifest, Survey, Variant, emit, find, fuse};
 
 use crate::args::PatchArguments;
 use crate::bake::baked;
@@ -52,11 +52,16 @@ pub fn run(arguments: &PatchArguments) -> Result<()> {
     }
     let Made { graphs, left_out } =
         plan.graphs(&model, &survey, EmitOptions { fuse: arguments.fuse, memory: arguments.memory })?;
-    let manifest = plan.write(&model, &survey, &graphs, options)?;
+    let manifest = Manifest { fused: arguments.fuse, ..Manifest::describe(&model, &survey)? };
+    let manifest = plan.write(manifest, &graphs, options)?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&manifest)?);
     } else if !arguments.quiet {
         plan.report(&manifest, &survey, &left_out);
+        if arguments.fuse {
+            let attentions = survey.layers.len() + survey.self_attention.len();
+            println!("fused {} of {attentions} attentions", fuse(&model, &survey)?.1);
+        }
     }
     if arguments.check {
         check(&plan.source, &plan.folder, &manifest)?;
@@ -103,14 +108,13 @@ impl Plan {
         earlier.map(|manifest| manifest.files.into_iter().chain([name]).collect()).unwrap_or_default()
     }
 
+    /// Writes the graphs and `manifest`, which then names them.
     fn write(
         &self,
-        model: &Model,
-        survey: &Survey,
+        mut manifest: Manifest,
         graphs: &[(Variant, Model)],
         options: WriteOptions<'_>,
     ) -> Result<Manifest> {
-        let mut manifest = Manifest::describe(model, survey)?;
         let mut transaction = Transaction::begin(&self.folder, options)?;
         for (variant, graph) in graphs {
             let name = Manifest::graph_name(&self.stem, *variant);
