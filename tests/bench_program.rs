@@ -25,6 +25,7 @@ fn every_way_of_a_step_is_measured_in_time_and_memory_and_nothing_is_left_behind
         for figure in ["median_s", "of_plain", "load_s", "load_cached_s", "peak_bytes", "least_peak_bytes"] {
             assert!(figures[figure].as_f64().is_some_and(|number| number > 0.0), "{mode} {figure}: {figures}");
         }
+        assert!(figures["cpu_s"].as_f64().is_some_and(|seconds| seconds >= 0.0), "{mode}: {figures}");
         assert_eq!(figures["steps"], 2);
         assert_eq!(figures["delta_swap_s"].is_null(), ["plain", "naive"].contains(&mode), "{mode}");
     }
@@ -38,6 +39,24 @@ fn a_table_shows_the_ways_that_were_asked_for() {
     let output = bench(pipeline.path(), &options).success();
     let table = String::from_utf8(output.get_output().stdout.clone()).unwrap();
     assert!(table.contains("attention fused") && table.contains("\nshared") && !table.contains("\ndual"), "{table}");
+}
+
+#[test]
+fn every_option_is_driven() {
+    let pipeline = tiny::pipeline();
+    let options = ["--modes", "plain", "--rounds", "2", "--steps", "1", "--no-least-memory", "--provider", "cpu"];
+    bench(pipeline.path(), &[&options[..], &["--cache", "kept"]].concat()).success();
+    assert!(pipeline.path().join("kept/sessions").is_dir(), "the cache is where it was asked to be");
+    bench(pipeline.path(), &[&options[..], &["--no-cache"]].concat()).success();
+    let absent = bench(pipeline.path(), &["--modes", "plain", "--onnxruntime", "no.so"]).failure();
+    assert!(String::from_utf8_lossy(&absent.get_output().stderr).contains("no.so"));
+    let help = bench(pipeline.path(), &["--help"]).success();
+    let help = String::from_utf8_lossy(&help.get_output().stdout).into_owned();
+    let words = help.split(|c: char| !(c.is_alphanumeric() || c == '-'));
+    for option in words.filter(|word| word.starts_with("--") && word.len() > 2 && *word != "--help") {
+        let driven = include_str!("bench_program.rs").contains(&format!("\"{option}\""));
+        assert!(driven, "{option} is driven by no test");
+    }
 }
 
 #[test]

@@ -72,7 +72,7 @@ impl Pipeline {
         if observer.has_cancelled() {
             return Ok(Generated::nothing());
         }
-        plan.choose_graph(request, &self.unet, self.provider()?)?;
+        plan.choose_graph(request, &self.unet, self.low_memory)?;
         let models = self.models(request, &plan, conditioning.context.shape()[1])?;
         observer.stage(Stage::Steps(plan.steps - plan.first_step));
         if observer.has_cancelled() {

@@ -88,38 +88,40 @@ impl UnetGraphs {
     }
 
     /// Finds the patched graphs of the UNet at `source` by their manifest, beside it or under
-    /// `elsewhere`, or makes them: beside it, or under `elsewhere` where that cannot be written.
+    /// `elsewhere`, or makes them: beside it, or under `elsewhere` where that cannot be written. With `fuse`,
+    /// what is made has fused attention; without, graphs with fused attention do not serve.
     ///
     /// # Errors
     /// The UNet cannot be patched, or the graphs can be written nowhere.
-    pub fn find_or_make(source: &Path, elsewhere: Option<&Path>) -> Result<Self> {
+    pub fn find_or_make(source: &Path, elsewhere: Option<&Path>, fuse: bool) -> Result<Self> {
         let beside = source.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let elsewhere = elsewhere.map(|folder| folder.join(key(source)));
         let folders = [Some(beside), elsewhere.as_deref()];
         // Handles that are opened side by side must not write the same files.
         let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = folders.iter().flatten().find_map(|folder| Self::up_to_date(source, folder)) {
+        if let Some(known) = folders.iter().flatten().find_map(|folder| Self::up_to_date(source, folder, fuse)) {
             return Ok(known);
         }
-        match (make(source, beside), elsewhere) {
+        match (make(source, beside, fuse), elsewhere) {
             (Ok(manifest), _) => Ok(Self::of(source, beside, &manifest)),
             (Err(Error::Onnx(_)), Some(folder)) => {
                 std::fs::create_dir_all(&folder).map_err(|error| Error::folder(&folder, error.to_string()))?;
-                Ok(Self::of(source, &folder, &make(source, &folder)?))
+                Ok(Self::of(source, &folder, &make(source, &folder, fuse)?))
             }
             (Err(error), _) => Err(error),
         }
     }
 
     /// The graphs in `folder`, if their manifest is of this version and newer than the source.
-    fn up_to_date(source: &Path, folder: &Path) -> Option<Self> {
+    fn up_to_date(source: &Path, folder: &Path, fused_serves: bool) -> Option<Self> {
         let path = folder.join(Manifest::file_name(&stem(source)));
         let modified = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
         let manifest: Manifest = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;
         let same = source.file_name().is_some_and(|name| *name == *manifest.source.file);
         let complete = manifest.files.iter().all(|file| folder.join(file).is_file());
         let current = manifest.version == Manifest::VERSION && modified(&path)? >= modified(source)?;
-        (same && complete && current).then(|| Self::of(source, folder, &manifest))
+        let serves = fused_serves || !manifest.fused;
+        (same && complete && current && serves).then(|| Self::of(source, folder, &manifest))
     }
 
     fn of(source: &Path, folder: &Path, manifest: &Manifest) -> Self {
@@ -163,15 +165,16 @@ fn key(source: &Path) -> String {
 }
 
 /// Writes every graph that can be made of `source`, and the manifest, into `folder`.
-fn make(source: &Path, folder: &Path) -> Result<Manifest> {
+fn make(source: &Path, folder: &Path, fuse: bool) -> Result<Manifest> {
     let model = Model::open(source)?;
     let survey = find(&model, &infer(&model), &FindOptions::default())?;
     let stem = stem(source);
-    let mut manifest = Manifest::describe(&model, &survey)?;
+    let mut manifest = Manifest { fused: fuse, ..Manifest::describe(&model, &survey)? };
+    let options = EmitOptions { fuse, ..EmitOptions::default() };
     let overwrite = Overwrite::Named(own_files(folder, &stem));
     let mut transaction = Transaction::begin(folder, WriteOptions { overwrite, ..Default::default() })?;
     for variant in Variant::ALL.into_iter().filter(|variant| *variant != Variant::Train) {
-        let graph = match emit(&model, &survey, variant, &EmitOptions::default()) {
+        let graph = match emit(&model, &survey, variant, &options) {
             Err(patch::Error::Variant { .. }) if !matches!(variant, Variant::F | Variant::C) => continue,
             graph => graph?,
         };

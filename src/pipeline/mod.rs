@@ -41,7 +41,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::prompt::Tokenizer;
-use crate::runtime::{ProviderKind, Session, SessionOptions, providers};
+use crate::runtime::{Session, SessionOptions};
 use crate::schedulers::SchedulerConfig;
 
 pub use encoding::Posterior;
@@ -111,11 +111,6 @@ impl Pipeline {
             low_memory: options.low_memory,
             folder,
         })
-    }
-
-    /// The provider that runs, `auto` resolved.
-    fn provider(&self) -> Result<ProviderKind> {
-        Ok(providers::choose(&self.session.provider)?.spec.kind)
     }
 
     /// Where the pipeline's parts are.

@@ -4,7 +4,6 @@ use super::graphs::Graph;
 use super::guidance::Guidance;
 use super::unet::Unet;
 use super::{Error, GraphChoice, Mode, Request, Result};
-use crate::runtime::ProviderKind;
 
 /// Channels of Stable Diffusion's latents.
 const CHANNELS: usize = 4;
@@ -54,7 +53,7 @@ impl Plan {
     }
 
     /// The graphs that are fastest for this request on this UNet, or those asked for.
-    pub fn choose_graph(&mut self, request: &Request, unet: &Unet, provider: ProviderKind) -> Result<()> {
+    pub fn choose_graph(&mut self, request: &Request, unet: &Unet, low_memory: bool) -> Result<()> {
         if request.variations.is_empty() || self.injected.is_empty() {
             return Ok(());
         }
@@ -76,8 +75,8 @@ impl Plan {
         self.graph = Some(match request.graphs {
             GraphChoice::Two => GraphChoice::Two,
             GraphChoice::Auto if why_not.is_some() => GraphChoice::Two,
-            // On a processor the two cost the same time, and two runs of half the rows take less memory.
-            GraphChoice::Auto if request.mode == Mode::Separate && provider == ProviderKind::Cpu => GraphChoice::Two,
+            // Two runs of half the rows take less memory, where weights are not packed and both map one file.
+            GraphChoice::Auto if request.mode == Mode::Separate && low_memory => GraphChoice::Two,
             GraphChoice::Auto => single.0,
             asked if asked != single.0 => return refuse(format!("they do not serve mode {:?}", request.mode)),
             asked => match why_not {

@@ -41,7 +41,7 @@ fn pipeline(path: &Path) -> Result<()> {
         Some(encoder) => println!("vae encoder: {}", encoder.display()),
         None => println!("vae encoder: none (no img2img)"),
     }
-    let graphs = UnetGraphs::find_or_make(&folder.unet, None)?;
+    let graphs = UnetGraphs::find_or_make(&folder.unet, None, true)?;
     println!("cross-attention layers:");
     for (index, layer) in graphs.layers.iter().enumerate() {
         println!("  {index:2} {} (width {})", layer.module_path, layer.width);

@@ -8,7 +8,7 @@ use infusion::concept::{Concept, LayerSpec, Precision};
 use infusion::noise::TorchGenerator;
 use infusion::patch::Variant;
 use infusion::runtime::{DeviceTensor, Dim, Feed, Fetch, Session, SessionOptions, Tensor, TensorSpec};
-use ndarray::{Array1, Array2, Array3, Axis, s};
+use ndarray::{Array1, Array2, Array3, ArrayD, ArrayView2, Axis, s};
 
 use super::graphs;
 use super::mode::Mode;
@@ -162,13 +162,17 @@ impl Workload {
     fn add_to_values(&mut self, delta: &Array2<f32>) {
         let mut column = 0;
         for (_, value) in self.feeds.iter_mut().skip(1).flatten().filter(|(name, _)| name.ends_with(".value")) {
-            let element_type = value.element_type();
-            let mut values = value.clone().into_f32();
-            let width = values.shape().last().copied().unwrap_or(0);
-            let mut row = values.index_axis_mut(Axis(0), 1);
-            let mut row = row.index_axis_mut(Axis(0), CONCEPT_TOKEN);
-            row += &delta.slice(s![0, column..column + width]);
-            *value = Tensor::from(values).cast(element_type);
+            let width = value.shape().last().copied().unwrap_or(0);
+            let own = delta.slice(s![.., column..column + width]);
+            match value {
+                Tensor::F32(values) => add_to_token(values, own),
+                other => {
+                    let element_type = other.element_type();
+                    let mut values = other.clone().into_f32();
+                    add_to_token(&mut values, own);
+                    *other = Tensor::from(values).cast(element_type);
+                }
+            }
             column += width;
         }
     }
@@ -184,6 +188,13 @@ impl Workload {
         self.feed_concept(&other)?;
         Ok(Some(started.elapsed().as_secs_f64()))
     }
+}
+
+/// Adds Δ to the concept's token in the conditional row of `values` [rows, L, d].
+fn add_to_token(values: &mut ArrayD<f32>, delta: ArrayView2<'_, f32>) {
+    let mut row = values.index_axis_mut(Axis(0), 1);
+    let mut row = row.index_axis_mut(Axis(0), CONCEPT_TOKEN);
+    row += &delta.row(0);
 }
 
 fn prediction_only(name: &str) -> Fetch {
