@@ -9,6 +9,7 @@ use crate::onnx::infer::infer;
 use crate::onnx::write::Overwrite;
 use crate::onnx::{Model, Transaction, WriteOptions};
 use crate::patch::{self, EmitOptions, FindOptions, Manifest, Variant, emit, find};
+use crate::runtime::{ProviderKind, SessionOptions, providers};
 
 use super::{Error, Result};
 
@@ -61,8 +62,8 @@ impl UnetGraphs {
     ///
     /// # Errors
     /// As [`UnetGraphs::find_or_make`]; the manifest cannot be read.
-    pub fn open(path: &Path, elsewhere: Option<&Path>) -> Result<Self> {
-        let Some(manifest_path) = manifest_of(path) else { return Self::find_or_make(path, elsewhere) };
+    pub fn open(path: &Path, elsewhere: Option<&Path>, fuse: bool) -> Result<Self> {
+        let Some(manifest_path) = manifest_of(path) else { return Self::find_or_make(path, elsewhere, fuse) };
         let unreadable = |reason: String| Error::folder(&manifest_path, reason);
         let bytes = std::fs::read(&manifest_path).map_err(|error| unreadable(error.to_string()))?;
         let manifest: Manifest = serde_json::from_slice(&bytes)
@@ -70,7 +71,7 @@ impl UnetGraphs {
         let folder = manifest_path.parent().unwrap_or(Path::new(""));
         let source = folder.join(&manifest.source.file);
         if source.is_file() {
-            return Self::find_or_make(&source, elsewhere);
+            return Self::find_or_make(&source, elsewhere, fuse);
         }
         let mut graphs = Self::of(&source, folder, &manifest);
         graphs.files.remove(&Graph::Source);
@@ -137,6 +138,12 @@ impl UnetGraphs {
             base_model_hash: manifest.base_model_hash.clone(),
         }
     }
+}
+
+/// Whether graphs with fused attention serve sessions that are made so: other providers than the processor's
+/// lack the operator, or some of the forms that are written here.
+pub(super) fn fused_serves(options: &SessionOptions) -> Result<bool> {
+    Ok(providers::choose(&options.provider)?.spec.kind == ProviderKind::Cpu)
 }
 
 fn stem(source: &Path) -> String {

@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use ndarray::{Array1, Array2, Ix4};
 
-use crate::runtime::{
-    Dim, ElementType, ProviderKind, Session, SessionOptions, Tensor, TensorSpec, providers,
-};
+use crate::runtime::{Dim, ElementType, Session, SessionOptions, Tensor, TensorSpec};
 use crate::schedulers::{Latents, Timestep};
 
-use super::graphs::{Graph, UnetGraphs};
+use super::graphs::{Graph, UnetGraphs, fused_serves};
 use super::part::Part;
 use super::rows::{Rows, Timesteps};
 use super::{Error, Result};
@@ -36,9 +34,7 @@ pub(super) enum Further {
 
 impl Unet {
     pub fn new(source: &Path, graph_folder: Option<&Path>, options: &SessionOptions) -> Result<Self> {
-        // Other providers lack the fused operator, or some of the forms that are written here.
-        let fuse = providers::choose(&options.provider)?.spec.kind == ProviderKind::Cpu;
-        let graphs = UnetGraphs::find_or_make(source, graph_folder, fuse)?;
+        let graphs = UnetGraphs::find_or_make(source, graph_folder, fused_serves(options)?)?;
         let parts = Graph::ALL.into_iter().filter_map(|graph| Some((graph, Part::new(graphs.path(graph)?, options))));
         Ok(Self { parts: parts.collect(), graphs, further: Further::Refused })
     }

@@ -10,7 +10,7 @@ use super::images::Images;
 use super::marks::Marked;
 use super::{FoundationScheduler, FoundationStep, Inputs, Predicted, Step, StepOptions};
 use crate::concept::Concept;
-use crate::pipeline::graphs::Graph;
+use crate::pipeline::graphs::{Graph, fused_serves};
 use crate::pipeline::unet::Unet;
 use crate::pipeline::{Error, Mode, Result, UnetGraphs};
 use crate::prompt::Tokenizer;
@@ -37,7 +37,8 @@ impl StepUnet {
     /// # Errors
     /// The UNet cannot be patched, or the provider cannot be used.
     pub fn open(path: impl AsRef<Path>, options: StepOptions) -> Result<Self> {
-        let graphs = UnetGraphs::open(path.as_ref(), options.graph_folder.as_deref())?;
+        let fuse = fused_serves(&options.session)?;
+        let graphs = UnetGraphs::open(path.as_ref(), options.graph_folder.as_deref(), fuse)?;
         let provider = providers::choose(&options.session.provider)?.spec.kind;
         let unet = Unet::fed_by_host(graphs, &options.session);
         Ok(Self {
