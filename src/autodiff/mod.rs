@@ -22,8 +22,9 @@
 //!    the output with [`Step::grad`](step::Step::grad), writes nodes through
 //!    [`Step::emit`](step::Step::emit) and hands over each input's gradient, in that input's
 //!    shape and type, with [`Step::give`](step::Step::give).
-//! 2. Add its line to `rules::rule`, in alphabetical order.
-//! 3. Add a case to `tools/goldens/autodiff.py`: the node, its inputs, the same in torch.
+//! 2. Add its line to `rules::RULES`, in alphabetical order.
+//! 3. Add a case to `tools/goldens/autodiff.py`: the node, its inputs, the same in torch. A test tells which
+//!    rules have none.
 
 mod backward;
 mod emit;

@@ -9,7 +9,7 @@ use safetensors::{Dtype, SafeTensors};
 use super::*;
 use crate::onnx::infer::infer;
 use crate::onnx::proto::ValueInfoProto;
-use crate::onnx::{DataType, Model, NodeBuilder};
+use crate::onnx::{DataType, Model, NodeBuilder, NodeExt};
 use crate::runtime::{Session, SessionOptions, Tensor};
 
 fn golden() -> Vec<u8> {
@@ -87,6 +87,27 @@ fn every_rule_gives_the_gradient_that_torch_gives() {
         }
     }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn no_rule_is_without_a_golden() {
+    let bytes = golden();
+    let file = SafeTensors::deserialize(&bytes).expect("a safetensors file");
+    let models = file.names().into_iter().filter(|name| name.ends_with("/model"));
+    let mut shown = BTreeSet::new();
+    for name in models {
+        let model = Model::from_bytes(file.tensor(name).expect("a model").data().to_vec(), None).expect("a model");
+        shown.extend(model.graph.nodes().map(|(_, node)| (node.domain_name().to_owned(), node.op_type().to_owned())));
+    }
+    let known = rules::RULES.iter().map(|(domain, name, _)| ((*domain).to_owned(), (*name).to_owned()));
+    let without: Vec<_> = known.filter(|operator| !shown.contains(operator)).collect();
+    assert!(without.is_empty(), "{without:?}");
+}
+
+#[test]
+fn rules_stand_in_order_and_once() {
+    let names: Vec<_> = rules::RULES.iter().map(|(domain, name, _)| (domain, name)).collect();
+    assert!(names.is_sorted_by(|a, b| a < b), "{names:?}");
 }
 
 fn check(file: &SafeTensors<'_>, case: &str) -> std::result::Result<(), String> {

@@ -246,12 +246,61 @@ def views():
                lambda x, u: x.index_put((torch.tensor([0, 1]), torch.tensor([1, 2])), u[0]), {"i": at})  # fmt: skip
 
 
+def further_reductions():
+    x = noise(2, 3, 4)
+    for keep in (0, 1):
+        for op, function in [("ReduceMax", torch.amax), ("ReduceMin", torch.amin), ("ReduceLogSumExp", torch.logsumexp)]:
+            yield Case(f"{op}-{keep}", [(op, ["x"], {"axes": [0, 2], "keepdims": keep})], {"x": x},
+                       lambda x, f=function, k=keep: f(x, (0, 2), bool(k)))  # fmt: skip
+    yield Case("reduce-max-all", [("ReduceMax", ["x"], {"keepdims": 0})], {"x": x}, lambda x: x.amax())
+    yield Case("reduce-max-18", [("ReduceMax", ["x", "a"], {})], {"x": x}, lambda x: x.amax(1, keepdim=True),
+               {"a": i64(1)}, opset=18)  # fmt: skip
+    ties = np.array([[1, 3, 3], [2, 2, 0]], np.float32)
+    yield Case("reduce-max-ties", [("ReduceMax", ["x"], {"axes": [1]})], {"x": ties}, lambda x: x.amax(1, keepdim=True))
+    yield Case("reduce-l1", [("ReduceL1", ["x"], {"axes": [1], "keepdims": 0})], {"x": x}, lambda x: x.abs().sum(1))
+    yield Case("reduce-log-sum", [("ReduceLogSum", ["x"], {"axes": [1], "keepdims": 0})], {"x": np.abs(x) + 0.5},
+               lambda x: x.sum(1).log())  # fmt: skip
+
+
+def fused():
+    microsoft = "com.microsoft"
+    yield Case("cast-like", [("CastLike", ["x", "w"], {}), ("Cast", ["t0"], {"to": TensorProto.FLOAT})], {"x": noise(3)},
+               lambda x: x.double().float(), {"w": np.zeros(1, np.float64)})  # fmt: skip
+    yield Case("dropout", [("Dropout", ["x"], {})], {"x": noise(2, 3)}, lambda x: x * 1)
+    for ta in (0, 1):
+        for tb in (0, 1):
+            a, b = noise(2, *((6, 4) if ta else (4, 6))), noise(2, *((5, 6) if tb else (6, 5)))
+            yield Case(f"fused-matmul-{ta}{tb}", [("FusedMatMul", ["a", "b"], {"transA": ta, "transB": tb, "alpha": 0.5},
+                       microsoft)], {"a": a, "b": b},
+                       lambda a, b, ta=ta, tb=tb: 0.5 * (a.mT if ta else a) @ (b.mT if tb else b))  # fmt: skip
+    scale, shift, bias = noise(8), noise(8), noise(8)
+    s, c, b = map(torch.from_numpy, (scale, shift, bias))
+    yield Case("skip-layer-norm", [("SkipLayerNormalization", ["x", "k", "s", "c", "b"], {"epsilon": 1e-5}, microsoft)],
+               {"x": noise(2, 3, 8), "k": noise(2, 3, 8)}, lambda x, k: F.layer_norm(x + k + b, (8,), s, c),
+               {"s": scale, "c": shift, "b": bias})  # fmt: skip
+    yield Case("skip-layer-norm-sum", [
+        ("SkipLayerNormalization", ["x", "k", "s", "c"], {"epsilon": 1e-5, "outputs": ["n", "", "", "sum"]}, microsoft),
+        ("Mul", ["n", "sum"], {})], {"x": noise(2, 3, 8), "k": noise(2, 3, 8)},
+        lambda x, k: F.layer_norm(x + k, (8,), s, c) * (x + k), {"s": scale, "c": shift})  # fmt: skip
+    yield Case("rms-norm-simplified", [("SimplifiedLayerNormalization", ["x", "s"], {"axis": -1, "epsilon": 1e-5})],
+               {"x": noise(2, 3, 8)}, lambda x: F.rms_norm(x, (8,), s, 1e-5), {"s": scale})  # fmt: skip
+    weight, packed = noise(8, 24), noise(24)
+
+    def attention(x):
+        q, k, v = (x @ torch.from_numpy(weight) + torch.from_numpy(packed)).chunk(3, -1)
+        q, k, v = (t.unflatten(2, (2, 4)).transpose(1, 2) for t in (q, k, v))
+        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+    yield Case("attention-microsoft", [("Attention", ["x", "w", "b"], {"num_heads": 2}, microsoft)],
+               {"x": noise(2, 5, 8)}, attention, {"w": weight, "b": packed})  # fmt: skip
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--out", type=Path, default=Path("tests/goldens/autodiff.safetensors"))
     out = arguments.parse_args().out
     tensors = {}
-    for family in (elementwise, products, convolutions, norms, reductions, views):
+    for family in (elementwise, products, convolutions, norms, reductions, views, further_reductions, fused):
         for case in family():
             tensors |= {name: np.array(value, order="C") for name, value in case.tensors().items()}
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -97,6 +97,7 @@ fn standard(op_type: &str) -> Option<Rule> {
         | "InstanceNormalization"
         | "GroupNormalization"
         | "RMSNormalization"
+        | "SimplifiedLayerNormalization"
         | "MeanVarianceNormalization"
         | "RotaryEmbedding"
         | "Asin"
