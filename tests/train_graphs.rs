@@ -79,6 +79,37 @@ fn dialects_2_5_8() {
     every_third(2);
 }
 
+/// Along each layer's own gradient the loss rises by its length, whoever computed either.
+#[test]
+fn the_gradient_is_that_of_finite_differences() {
+    const STEP: f32 = 0.02;
+    let graphs = Graphs::of(&dialects::named("sdpa-17"));
+    let feeds = feeds(&graphs, "two");
+    let grad = &graphs.run(Variant::Train, feeds.clone())["infusion.grad"];
+    let target = &feeds["infusion.target"];
+    for (layer, offset) in graphs.survey.layers.iter().zip(graphs.survey.offsets()) {
+        let columns = (offset..offset + layer.width).into();
+        let mut direction = ArrayD::zeros(grad.raw_dim());
+        direction.slice_axis_mut(Axis(1), columns).assign(&grad.slice_axis(Axis(1), columns));
+        let length = direction.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+        direction /= length as f32;
+        let prediction = |step: f32| {
+            let mut moved = feeds.clone();
+            *moved.get_mut("infusion.delta").unwrap() += &(&direction * step);
+            graphs.run(Variant::Train, moved).remove("infusion.prediction").unwrap()
+        };
+        let (ahead, behind) = (prediction(STEP), prediction(-STEP));
+        // Squares apart, without the loss of digits of subtracting two losses.
+        let term = |((&a, &b), &t): ((&f32, &f32), &f32)| {
+            f64::from(a - b) * (f64::from(a) + f64::from(b) - 2.0 * f64::from(t))
+        };
+        let rise = ahead.iter().zip(&behind).zip(target).map(term).sum::<f64>() / target.len() as f64;
+        let slope = rise / f64::from(2.0 * STEP);
+        // The third derivative times STEP² / 6, and float32 in a difference of predictions.
+        assert!((slope - length).abs() < 5e-3 * length, "layer {}: {slope:e}, not {length:e}", layer.index);
+    }
+}
+
 #[test]
 fn what_is_computed_again_changes_nothing() {
     for (name, memory, fuse) in [
