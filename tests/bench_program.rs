@@ -60,6 +60,21 @@ fn every_option_is_driven() {
 }
 
 #[test]
+fn a_step_of_learning_is_measured_where_it_is_asked_for() {
+    let pipeline = tiny::pipeline();
+    let options = ["--modes", "train-fast,train-low,train", "--rounds", "1", "--steps", "1", "--json"];
+    let output = bench(pipeline.path(), &options).success();
+    let report: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
+    let modes = report["modes"].as_object().unwrap();
+    assert_eq!(modes.len(), 3);
+    for (mode, figures) in modes {
+        for figure in ["median_s", "peak_bytes", "least_peak_bytes", "delta_swap_s"] {
+            assert!(figures[figure].as_f64().is_some_and(|number| number > 0.0), "{mode} {figure}: {figures}");
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_measured_is_an_error() {
     let pipeline = tiny::pipeline();
     for (arguments, said) in [(["--rounds", "0"], "at least one"), (["--modes", "fastest"], "fastest")] {

@@ -4,8 +4,9 @@
     tools/bench_compare.py --infusion-json a.json --torch-json b.json      (measured before)
 
 `--model` goes to infusion; `--torch-model` (default the same, or `full-size`) to PyTorch; what follows `--`
-goes to `infusion bench`. Takes as long as the two benchmarks: seconds for the demo model, many minutes at
-full size. The ratio is infusion's by PyTorch's: under 1 is faster, or smaller.
+goes to `infusion bench`, such as `-- --modes train-low,train,train-fast` for a step of learning. Takes as long
+as the two benchmarks: seconds for the demo model, many minutes at full size. The ratio is infusion's by
+PyTorch's: under 1 is faster, or smaller.
 """
 
 import argparse
@@ -21,14 +22,16 @@ COUNTERPART = {
     "dual": "separate",
     "naive": "separate",
     "shared": "shared",
+    "train-low": "train",
     "train": "train",
+    "train-fast": "train",
 }
 
 
 def main():
     options = arguments()
     ours = options.infusion_json or infusion(options)
-    theirs = options.torch_json or pytorch(options)
+    theirs = options.torch_json or pytorch(options, sorted({COUNTERPART[mode] for mode in ours["modes"] if mode in COUNTERPART}))
     print(table(ours["modes"], theirs["modes"]))
 
 
@@ -54,9 +57,9 @@ def infusion(options):
     return json.loads(output(command))
 
 
-def pytorch(options):
+def pytorch(options, modes):
     command = [sys.executable, str(HERE / "bench_torch.py"), "--model", options.torch_model or options.model]
-    command += ["--threads", str(options.threads)] + (["--size", str(options.size)] if options.size else [])
+    command += ["--modes", *modes, "--threads", str(options.threads)] + (["--size", str(options.size)] if options.size else [])
     return json.loads(output(command))
 
 

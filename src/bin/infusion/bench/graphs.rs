@@ -5,24 +5,24 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use infusion::onnx::infer::infer;
 use infusion::onnx::{Model, Transaction, WriteOptions};
-use infusion::patch::{EmitOptions, Error, FindOptions, Variant, emit, find};
+use infusion::patch::{EmitOptions, Error, FindOptions, emit, find};
 use tempfile::TempDir;
 
-use super::mode::Mode;
+use super::mode::{Graph, Mode};
 
 /// The patched graphs of a UNet in a folder that goes with this value.
 pub struct Graphs {
     source: PathBuf,
     folder: TempDir,
-    made: Vec<Variant>,
+    made: Vec<Graph>,
 }
 
 /// The cache of optimised models of a run, among the graphs.
 const CACHE: &str = "cache";
 
 impl Graphs {
-    /// Patches beside the source, where links to its weights serve; elsewhere they are copied.
-    pub fn make(source: &Path, fuse: bool) -> Result<Self> {
+    /// Makes the graphs of `modes` beside the source, where links to its weights serve; elsewhere they are copied.
+    pub fn make(source: &Path, modes: &[Mode], fuse: bool) -> Result<Self> {
         let source = source.canonicalize().with_context(|| source.display().to_string())?;
         let beside = source.parent().unwrap_or(Path::new("."));
         let mut builder = tempfile::Builder::new();
@@ -31,21 +31,25 @@ impl Graphs {
         let model = Model::open(&source)?;
         let survey = find(&model, &infer(&model), &FindOptions::default())?;
         let mut transaction = Transaction::begin(folder.path(), WriteOptions::default())?;
-        let mut made = Vec::new();
-        for variant in [Variant::F, Variant::C, Variant::Dual, Variant::Shared] {
-            match emit(&model, &survey, variant, &EmitOptions { fuse, ..EmitOptions::default() }) {
-                Ok(graph) => transaction.model(&file(variant), &graph)?,
+        let mut made: Vec<Graph> = Vec::new();
+        for &graph in modes.iter().flat_map(|mode| mode.graphs()) {
+            if made.contains(&graph) {
+                continue;
+            }
+            let options = EmitOptions { fuse: fuse || graph.fused_by_default(), memory: graph.memory };
+            match emit(&model, &survey, graph.variant, &options) {
+                Ok(emitted) => transaction.model(&graph.file(), &emitted)?,
                 Err(Error::Variant { .. }) => continue,
                 Err(error) => return Err(error.into()),
             };
-            made.push(variant);
+            made.push(graph);
         }
         transaction.commit()?;
         Ok(Self { source, folder, made })
     }
 
     pub fn allow(&self, mode: Mode) -> bool {
-        mode.graphs().iter().all(|variant| self.made.contains(variant))
+        mode.graphs().iter().all(|graph| self.made.contains(graph))
     }
 
     pub fn source(&self) -> &Path {
@@ -59,9 +63,4 @@ impl Graphs {
     pub fn cache(&self) -> PathBuf {
         self.folder.path().join(CACHE)
     }
-}
-
-/// The file of `variant` in the folder.
-pub fn file(variant: Variant) -> String {
-    format!("{variant}.onnx")
 }

@@ -24,13 +24,13 @@ use graphs::Graphs;
 use mode::Mode;
 use report::Report;
 
-/// Measure a guided step: source, f+c, dual, shared, the source twice; time, loads, memory
+/// Measure a guided step: source, f+c, dual, shared, the source twice; or a step of learning; time, loads, memory
 #[derive(Clone, Debug, Args)]
 pub struct Arguments {
     /// Folder of the pipeline in ONNX, or its UNet's .onnx file
     #[arg(short, long, value_name = "MODEL")]
     model: PathBuf,
-    /// What to measure [default: all that the model allows]
+    /// What to measure [default: every way of a guided step that the model allows]
     #[arg(long, value_name = "MODE", value_delimiter = ',', value_enum)]
     modes: Vec<Mode>,
     /// Height and width of the latents, an eighth of the picture's pixels [default: the model's own, or 64]
@@ -73,9 +73,15 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         false => arguments.model.clone(),
     };
     let started = Instant::now();
-    let graphs = Graphs::make(&unet, arguments.fuse)?;
+    let mut modes = match arguments.modes.is_empty() {
+        true => Mode::GUIDED.to_vec(),
+        false => arguments.modes.clone(),
+    };
+    modes.sort_unstable();
+    modes.dedup();
+    let graphs = Graphs::make(&unet, &modes, arguments.fuse)?;
     let patch_s = started.elapsed().as_secs_f64();
-    let modes: Vec<Mode> = Mode::ALL.into_iter().filter(|mode| arguments.wants(*mode) && graphs.allow(*mode)).collect();
+    modes.retain(|mode| graphs.allow(*mode));
     ensure!(!modes.is_empty(), "--modes: this model's graphs allow none of them");
     let mut report = Report::new(&unet, arguments, patch_s);
     for round in 0..arguments.rounds {
@@ -91,10 +97,4 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         ensure!(!interrupt::requested(), "interrupted; nothing is kept");
     }
     report.print()
-}
-
-impl Arguments {
-    fn wants(&self, mode: Mode) -> bool {
-        self.modes.is_empty() || self.modes.contains(&mode)
-    }
 }

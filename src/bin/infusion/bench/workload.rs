@@ -6,11 +6,10 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use infusion::concept::{Concept, LayerSpec, Precision};
 use infusion::noise::TorchGenerator;
-use infusion::patch::Variant;
+use infusion::patch::TrainNames;
 use infusion::runtime::{DeviceTensor, Dim, Feed, Fetch, Session, SessionOptions, Tensor, TensorSpec};
 use ndarray::{Array1, Array2, Array3, ArrayD, ArrayView2, Axis, s};
 
-use super::graphs;
 use super::mode::Mode;
 
 const TOKENS: usize = 77;
@@ -41,24 +40,32 @@ impl Workload {
     ) -> Result<Self> {
         let files: Vec<_> = match mode.graphs() {
             [] => vec![source.to_owned()],
-            variants => variants.iter().map(|variant: &Variant| folder.join(graphs::file(*variant))).collect(),
+            graphs => graphs.iter().map(|graph| folder.join(graph.file())).collect(),
+        };
+        let options = &match mode.learns() {
+            true => SessionOptions { cache: None, ..options.clone() },
+            false => options.clone(),
         };
         let sessions = files.iter().map(|file| Ok(Session::open(file, options)?)).collect::<Result<Vec<_>>>()?;
         let size = size.or_else(|| usual_size(source)).unwrap_or(USUAL_SIZE);
-        let rows = if mode == Mode::Dual { 4 } else { 2 };
+        let rows = match mode {
+            Mode::Dual => 4,
+            mode if mode.learns() => 1,
+            _ => 2,
+        };
         let feeds = sessions.iter().map(|session| feeds(session, rows, size)).collect::<Result<Vec<_>>>()?;
         let mut workload = Self { mode, sessions, feeds, maps: None, width: 0 };
         workload.prepare_concept()?;
         Ok(workload)
     }
 
-    /// One guided step.
+    /// One step.
     pub fn step(&mut self) -> Result<()> {
         match self.mode {
-            Mode::Plain | Mode::Dual | Mode::Shared => self.run_alone(),
+            Mode::Plain | Mode::Dual | Mode::Shared => self.run_alone(prediction_only),
             Mode::Naive => {
-                self.run_alone()?;
-                self.run_alone()
+                self.run_alone(prediction_only)?;
+                self.run_alone(prediction_only)
             }
             Mode::TwoGraphs => {
                 let maps = self.foundation()?;
@@ -73,12 +80,13 @@ impl Workload {
                 self.maps = Some(maps);
                 Ok(())
             }
+            Mode::TrainLow | Mode::Train | Mode::TrainFast => self.run_alone(loss_and_gradient),
         }
     }
 
-    fn run_alone(&self) -> Result<()> {
+    fn run_alone(&self, fetch: fn(&str) -> Fetch) -> Result<()> {
         let feeds: Vec<(&str, Feed<'_>)> = borrowed(&self.feeds[0]);
-        self.sessions[0].run_fetching(&feeds, prediction_only)?;
+        self.sessions[0].run_fetching(&feeds, fetch)?;
         Ok(())
     }
 
@@ -115,7 +123,7 @@ impl Workload {
                     self.feeds[1].push((name, value));
                 }
             }
-            Mode::Dual | Mode::Shared => {
+            Mode::Dual | Mode::Shared | Mode::TrainLow | Mode::Train | Mode::TrainFast => {
                 let delta = self.sessions[0].input("infusion.delta").context("the graph has no infusion.delta")?;
                 self.width = delta.fixed(1).context("infusion.delta has no fixed width")?;
                 let concept = self.concept();
@@ -135,9 +143,10 @@ impl Workload {
     fn feed_concept(&mut self, concept: &Concept) -> Result<()> {
         let layer = LayerSpec { module_path: "all".to_owned(), width: self.width };
         let delta = concept.matrix(&[layer])?;
-        let mut mask = Array3::<f32>::zeros((2, TOKENS, 1));
-        mask[[1, CONCEPT_TOKEN, 0]] = 1.0;
-        if self.mode == Mode::Dual || self.mode == Mode::Shared {
+        if self.sessions.len() == 1 {
+            let rows = if self.mode.learns() { 1 } else { 2 };
+            let mut mask = Array3::<f32>::zeros((rows, TOKENS, 1));
+            mask[[rows - 1, CONCEPT_TOKEN, 0]] = 1.0;
             let session = &self.sessions[0];
             let typed = |name: &str, tensor: Tensor| match session.input(name) {
                 Some(spec) => tensor.cast(spec.element_type),
@@ -150,7 +159,7 @@ impl Workload {
             if self.mode == Mode::Shared {
                 fed.push(("infusion.rows".to_owned(), Tensor::from(Array1::from_elem(1, 1_i64))));
             }
-            self.feeds[0].retain(|(name, _)| !name.starts_with(ADDED));
+            self.feeds[0].retain(|(name, _)| fed.iter().all(|(new, _)| new != name));
             self.feeds[0].extend(fed);
             return Ok(());
         }
@@ -197,6 +206,10 @@ fn add_to_token(values: &mut ArrayD<f32>, delta: ArrayView2<'_, f32>) {
     row += &delta.row(0);
 }
 
+fn loss_and_gradient(name: &str) -> Fetch {
+    if name == TrainNames::PREDICTION { Fetch::Skip } else { Fetch::Host }
+}
+
 fn prediction_only(name: &str) -> Fetch {
     if name.starts_with(ADDED) { Fetch::Skip } else { Fetch::Host }
 }
@@ -212,11 +225,11 @@ fn usual_size(source: &Path) -> Option<usize> {
     config.get("sample_size")?.as_u64().map(|size| size as usize)
 }
 
-/// Random numbers for every input of the source that this graph reads.
+/// Random numbers for every input of the source that this graph reads, and for the target of learning.
 fn feeds(session: &Session, rows: usize, size: usize) -> Result<Vec<(String, Tensor)>> {
     let mut generator = TorchGenerator::new(0);
     let context_rows = if rows == 4 { 2 } else { rows };
-    let own = session.inputs().iter().filter(|spec| !spec.name.starts_with(ADDED));
+    let own = session.inputs().iter().filter(|spec| !spec.name.starts_with(ADDED) || spec.name == TrainNames::TARGET);
     let feed = |spec: &TensorSpec| {
         let values = match spec.rank() {
             4 => Tensor::from(generator.randn((rows, spec.fixed(1).unwrap_or(4), size, size))),
