@@ -111,7 +111,10 @@ fn a_run_writes_the_concept_and_pictures_of_its_way() {
     }
     assert!(!folder.join("ball.checkpoint").exists());
     let error = failure(folder, &["--steps", "1", "-o", "ball.safetensors"]);
-    assert!(error.contains("exists already"), "{error}");
+    assert!(error.contains("ball.safetensors: exists already"), "{error}");
+    std::fs::remove_file(folder.join("ball.safetensors")).unwrap();
+    let error = failure(folder, &["--steps", "4", "--validate-every", "2", "-o", "ball.safetensors"]);
+    assert!(error.contains("ball-step-2.png: exists already"), "{error}");
 }
 
 #[test]

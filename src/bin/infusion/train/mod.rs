@@ -114,8 +114,7 @@ fn learn(
             trainer.checkpoint().save(&plan.checkpoint)?;
         }
         if arguments.validate_every.is_some_and(|every| done.step.is_multiple_of(every.max(1))) {
-            let path = plan.beside(&format!("-step-{}.png", done.step));
-            gallery.validate(done.step, trainer.concepts(), &path)?;
+            gallery.validate(done.step, trainer.concepts(), &plan.validation_picture(done.step))?;
         }
         if interrupt::requested() && done.step < plan.settings.steps {
             return Ok(End::Interrupted);

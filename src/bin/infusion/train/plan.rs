@@ -69,6 +69,10 @@ impl Plan {
                 bail!("{}: its folder does not exist", path.display());
             }
         }
+        let drawn = self.validation_pictures(arguments).find(|path| path.exists());
+        if let Some(path) = drawn.filter(|_| !arguments.overwrite && !arguments.resume) {
+            bail!("{}: exists already, and --validate-every would replace it; move it, or --overwrite", path.display());
+        }
         let checkpoint = self.checkpoint.display();
         match (self.checkpoint.exists(), arguments.resume) {
             (true, false) if !arguments.overwrite => {
@@ -81,10 +85,15 @@ impl Plan {
         }
     }
 
+    fn validation_pictures(&self, arguments: &Arguments) -> impl Iterator<Item = PathBuf> {
+        let every = arguments.validate_every.unwrap_or(usize::MAX).max(1);
+        (every..=self.settings.steps).step_by(every).map(|step| self.validation_picture(step))
+    }
+
     /// A file beside the first concept: `ball-step-100.png`.
-    pub fn beside(&self, addition: &str) -> PathBuf {
+    pub fn validation_picture(&self, step: usize) -> PathBuf {
         let stem = self.outputs[0].file_stem().unwrap_or_default().to_string_lossy();
-        self.outputs[0].with_file_name(format!("{stem}{addition}"))
+        self.outputs[0].with_file_name(format!("{stem}-step-{step}.png"))
     }
 }
 
