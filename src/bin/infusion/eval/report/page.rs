@@ -148,12 +148,15 @@ fn plain(value: &Value) -> String {
 }
 
 fn number(value: f64) -> String {
-    match value.abs() {
+    let sign = if value < 0.0 { "−" } else { "" };
+    let value = value.abs();
+    let digits = match value {
         0.0 => "0".to_owned(),
         size if !(1e-3..1e5).contains(&size) => format!("{value:.3e}"),
         size if size >= 100.0 => format!("{value:.1}"),
         _ => format!("{value:.4}"),
-    }
+    };
+    format!("{sign}{digits}")
 }
 
 fn escape(text: &str) -> String {
@@ -167,6 +170,6 @@ mod tests {
     #[test]
     fn text_cannot_become_markup_and_numbers_are_short() {
         assert_eq!(escape("<b>\"&\""), "&lt;b&gt;&quot;&amp;&quot;");
-        assert_eq!([0.0, 0.25, 123.456, 1e-7].map(number), ["0", "0.2500", "123.5", "1.000e-7"]);
+        assert_eq!([0.0, -0.25, 123.456, 1e-7].map(number), ["0", "−0.2500", "123.5", "1.000e-7"]);
     }
 }
