@@ -35,6 +35,8 @@ from vae import to_pixels  # noqa: E402
 
 IDENTIFIER = "q"
 WORK = paths.REPOSITORY / "target" / "comparison"
+CONCEPTS = ("two_tone_ball", "red_roof_house", "iced_doughnut")
+SAMPLES, INFERENCE_STEPS = 80, 25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,9 +75,11 @@ class Model:
             module.requires_grad_(False)
         self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
         self.scheduler = DDIMScheduler.from_pretrained(folder / "scheduler")
+        self.contexts: dict[str, torch.Tensor] = {}
 
     def fresh(self) -> Model:
         other = copy.copy(self)
+        other.contexts = {}
         other.unet, other.text = copy.deepcopy(self.unet), copy.deepcopy(self.text)
         return other
 
@@ -83,7 +87,14 @@ class Model:
         return networks.token_ids(self.tokenizer, prompts)
 
     def embed(self, prompts: list[str]) -> torch.Tensor:
-        return self.text(self.ids(prompts)).last_hidden_state
+        """Contexts [B, 77, width]; while no part of the text encoder learns, each prompt is encoded once."""
+        if any(parameter.requires_grad for parameter in self.text.parameters()):
+            return self.text(self.ids(prompts)).last_hidden_state
+        unknown = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self.contexts]
+        if unknown:
+            with torch.no_grad():
+                self.contexts |= zip(unknown, self.text(self.ids(unknown)).last_hidden_state)
+        return torch.stack([self.contexts[prompt] for prompt in prompts])
 
     def tokens(self, word: str) -> list[int]:
         return self.tokenizer(word, add_special_tokens=False).input_ids
@@ -110,6 +121,7 @@ class Method:
     source = ""
     rate = 0.0
     prior_weight = 0.0
+    changes: frozenset[str] = frozenset({"unet", "text_encoder"})
 
     def __init__(self, model: Model, concept: Concept):
         self.model, self.concept = model, concept
@@ -137,9 +149,14 @@ class Method:
 
     def export(self, folder: Path) -> None:
         """A pipeline's folder in ONNX with the concept in it; unchanged parts are linked."""
-        link_unchanged(self.model.folder, folder, {"unet", "text_encoder"})
-        export.export_unet(exportable(self.model.unet), folder / "unet")
-        export.export_text_encoder(exportable(self.model.text), folder / "text_encoder")
+        link_unchanged(self.model.folder, folder, self.changes)
+        if "unet" in self.changes:
+            export.export_unet(exportable(self.learned_unet()), folder / "unet")
+        if "text_encoder" in self.changes:
+            export.export_text_encoder(exportable(self.model.text), folder / "text_encoder")
+
+    def learned_unet(self) -> torch.nn.Module:
+        return self.model.unet
 
 
 def exportable(module: torch.nn.Module) -> torch.nn.Module:
@@ -151,15 +168,30 @@ def exportable(module: torch.nn.Module) -> torch.nn.Module:
     return rounded
 
 
-def link_unchanged(source: Path, folder: Path, changed: set[str]) -> None:
-    """Everything of `source` but the `changed` parts, by hard links."""
+def link_unchanged(source: Path, folder: Path, changed: frozenset[str]) -> None:
+    """Everything of `source` but the `changed` parts, by hard links where the file system has them."""
     shutil.rmtree(folder, ignore_errors=True)
     for file in sorted(path for path in source.rglob("*") if path.is_file()):
         part = file.relative_to(source)
         if part.parts[0] in changed or ".infusion" in file.name or len(file.suffixes) > 1:
             continue
         (folder / part).parent.mkdir(parents=True, exist_ok=True)
-        os.link(file, folder / part)
+        try:
+            os.link(file, folder / part)
+        except OSError:
+            shutil.copy(file, folder / part)
+
+
+def names(text: str) -> list[str]:
+    return text.split(",")
+
+
+def write_whole(file: Path, text: str) -> None:
+    """So that a file that is there is finished."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_name(f"{file.name}.{os.getpid()}")
+    unfinished.write_text(text)
+    unfinished.replace(file)
 
 
 def storage(stored: dict[str, torch.Tensor]) -> int:
@@ -176,18 +208,22 @@ def fit(method: Method, steps: list[int], batch: int, seed: int, at_step) -> lis
     others = method.model.encode(others)
     optimizer, losses = torch.optim.AdamW(method.parameters(), method.rate, weight_decay=0.0), []
 
-    def term(latents: torch.Tensor, prompts: list[str]) -> torch.Tensor:
+    def draw(latents: torch.Tensor, prompts: list[str]):
         chosen = torch.randint(len(latents), (batch,), generator=generator)
         timesteps = torch.randint(1000, (batch,), generator=generator)
         noise = torch.randn(latents[chosen].shape, generator=generator)
         noised = method.model.scheduler.add_noise(latents[chosen], noise, timesteps)
-        return functional.mse_loss(method.predict(noised, timesteps, [prompts[k] for k in chosen.tolist()]), noise)
+        return noised, timesteps, noise, [prompts[k] for k in chosen.tolist()]
 
     for step in range(1, max(steps) + 1):
-        loss = term(latents, prompts)
-        losses.append(loss.item())
+        noised, timesteps, noise, asked = draw(latents, prompts)
         if method.prior_weight:
-            loss = loss + method.prior_weight * term(others, other_prompts)
+            prior = draw(others, other_prompts)
+            noised, timesteps, noise = (torch.cat(pair) for pair in zip((noised, timesteps, noise), prior))
+            asked = asked + prior[3]
+        error = functional.mse_loss(method.predict(noised, timesteps, asked), noise, reduction="none").flatten(1).mean(1)
+        losses.append(error[:batch].mean().item())
+        loss = error[:batch].mean() + method.prior_weight * error[batch:].sum() / batch
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

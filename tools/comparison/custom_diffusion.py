@@ -13,6 +13,7 @@ class CustomDiffusion(TextualInversion):
     name = "custom_diffusion"
     source = "arXiv:2212.04488; diffusers/examples/custom_diffusion"
     rate = 5e-4
+    changes = frozenset({"unet", "text_encoder"})
     prior_weight = 1.0
 
     def prepare(self) -> None:

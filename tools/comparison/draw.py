@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import common  # noqa: F401  (finds tools/demo_model)
 from sampler import Sampler
 from vae import to_bytes
 
-SIDE, GUIDANCE = 128, 8.0
+SIDE, GUIDANCE, BATCH = 128, 8.0, 8
 
 
 class Budget:
@@ -33,8 +34,8 @@ def latents(folder: Path, prompts: list[str], budget: Budget) -> np.ndarray:
     """Of a pipeline's folder [N, 4, h, w], by diffusers' DDIM on ONNX Runtime."""
     sampler, drawn = Sampler(folder), []
     asked = rows(prompts, budget.samples)
-    for first in range(0, budget.samples, 8):
-        part = asked[first : first + 8]
+    for first in range(0, budget.samples, BATCH):
+        part = asked[first : first + BATCH]
         seeds = list(range(first, first + len(part)))
         drawn.append(sampler.latents(part, seeds, budget.inference_steps, GUIDANCE, SIDE).numpy())
     return np.concatenate(drawn)
@@ -47,9 +48,10 @@ def infusion_latents(model: Path, concept: Path, word: str, prompts: list[str], 
     run(
         budget.program, "wasserstein", "--model", model, "--concept", f"concept={concept}", "--prompts", lines,
         "--samples", budget.samples, "--steps", budget.inference_steps, "--guidance-scale", GUIDANCE, "--size", SIDE,
-        "--keep", work / "drawn", "--no-floor", "--force", "--quiet",
+        "--batch", BATCH, "--threads", 1, "--keep", work / f"drawn-{budget.samples}-{budget.inference_steps}",
+        "--no-floor", "--force", "--quiet",
     )  # fmt: skip
-    files = sorted((work / "drawn").glob("customised-*.safetensors"))
+    files = sorted((work / f"drawn-{budget.samples}-{budget.inference_steps}").glob("customised-*.safetensors"))
     return np.concatenate([load_file(file)["latents"] for file in files])
 
 
@@ -63,8 +65,9 @@ def run(program: Path, *arguments) -> dict:
 
 def save_latents(drawn: np.ndarray, file: Path) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
-    save_file({"latents": np.ascontiguousarray(drawn, np.float32)}, file)
-    return file
+    unfinished = file.with_name(f"{file.name}.{os.getpid()}")
+    save_file({"latents": np.ascontiguousarray(drawn, np.float32)}, unfinished)
+    return unfinished.replace(file)
 
 
 def decode(model: Path, drawn: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ class DreamBooth(Method):
     source = "arXiv:2208.12242; diffusers/examples/dreambooth"
     rate = 1e-4  # 5e-6 on SD-1.5; the demo model is 200 times smaller
     prior_weight = 1.0
+    changes = frozenset({"unet"})
 
     def prepare(self) -> None:
         self.model.unet.requires_grad_(True)

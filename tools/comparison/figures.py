@@ -1,7 +1,8 @@
-"""Print the paper's Table 1 and draw its figures 7, 9 and 10 from what score.py found, under target/comparison.
+"""Print the paper's Table 1 and draw its figures 7, 9 and 10 from what score.py found, under target/comparison/results.
 
-figure9.png: W2 against steps; figure10.png: latent Fisher divergence against steps; figure7.png: a picture of each method
-on each ground. Means over the concepts. The judge's scores stand where the paper has CLIP and DINO.
+table1.md: means over the concepts with standard errors, and where Infusion stands in each column. figure9.png: W2 against
+steps; figure10.png: latent Fisher divergence against steps; figure7.png: a picture of each method on each ground. The
+judge's scores stand where the paper has CLIP and DINO. figure8.png is mix.py's.
 """
 
 from __future__ import annotations
@@ -15,33 +16,67 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 import common
+from draw import GUIDANCE
 
 COLOURS = [(0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (24, 24, 24)]
 ORDER = ["textual_inversion", "dreambooth", "dreambooth_lora", "custom_diffusion", "perfusion", "infusion"]
 
 
-def grouped(results: list[dict]) -> dict[str, dict[int, dict[str, float]]]:
-    """method → steps → means over concepts."""
+MEANS = ("prompt", "ground", "shape", "look", "wasserstein_squared", "fisher", "bytes")
+ERRORS = ("prompt", "look", "fisher")
+# What a column is called, and whether more of it is better.
+COLUMNS = {
+    "prompt": ("prompt", True), "look": ("look", True), "wasserstein_squared": ("W2²", False),
+    "fisher": ("Fisher", False), "bytes": ("bytes", False),
+}  # fmt: skip
+
+Methods = dict[str, dict[int, dict[str, float]]]
+
+
+def grouped(results: list[dict]) -> Methods:
+    """method → steps → means over concepts, and their standard errors as `…_error`."""
     found = defaultdict(lambda: defaultdict(list))
     for result in results:
         found[result["method"]][result["steps"]].append(result)
-    columns = ("prompt", "look", "ground", "shape", "wasserstein_squared", "fisher", "bytes")
-    mean = lambda part: {column: float(np.mean([one[column] for one in part])) for column in columns}  # noqa: E731
+
+    def mean(part: list[dict]) -> dict[str, float]:
+        means = {column: float(np.mean([one[column] for one in part])) for column in MEANS}
+        errors = {f"{column}_error": [one[f"{column}_error"] for one in part] for column in ERRORS}
+        return means | {name: float(np.sqrt(np.square(values).sum()) / len(values)) for name, values in errors.items()}
+
     return {name: {steps: mean(part) for steps, part in sorted(found[name].items())} for name in ORDER if name in found}
 
 
-def table(methods: dict, steps: int) -> str:
-    head = f"| after {steps} steps | prompt (ground, shape) | look | W2² | Fisher | bytes |\n|---|---|---|---|---|---|\n"
-    lines = []
+def table(methods: Methods, steps: int) -> str:
+    lines = [f"| after {steps} steps | prompt | ground, shape | look | W2² | Fisher | bytes |", "|---|---|---|---|---|---|---|"]
     for name, by_steps in methods.items():
-        if steps in by_steps:
-            one = by_steps[steps]
-            prompt = f"{one['prompt']:.3f} ({one['ground']:.2f}, {one['shape']:.2f})"
-            lines.append(f"| {name} | {prompt} | {one['look']:.3f} | {one['wasserstein_squared']:.2f} | {one['fisher']:.4f} | {one['bytes']:.0f} |")
-    return head + "\n".join(lines) + "\n"
+        if steps not in by_steps:
+            continue
+        one = by_steps[steps]
+        shares = [f"{one[column]:.3f} ± {one[f'{column}_error']:.3f}" for column in ("prompt", "look")]
+        fisher = f"{one['fisher']:.4f} ± {one['fisher_error']:.4f}"
+        parts = f"{one['ground']:.2f}, {one['shape']:.2f}"
+        distance = f"{one['wasserstein_squared']:.2f}"
+        cells = [name.replace("_", " "), shares[0], parts, shares[1], distance, fisher, f"{one['bytes']:.0f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
-def plot(methods: dict, column: str, title: str, file: Path) -> None:
+def standing(methods: Methods, steps: int) -> str:
+    """Who leads in each column, and the place of Infusion, be it good or bad."""
+    here = {name: by_steps[steps] for name, by_steps in methods.items() if steps in by_steps}
+    lines = []
+    for column, (title, more_is_better) in COLUMNS.items():
+        order = sorted(here, key=lambda name: here[name][column], reverse=more_is_better)
+        leader = f"{order[0].replace('_', ' ')} leads with {here[order[0]][column]:.4g}"
+        if "infusion" in here and order[0] != "infusion":
+            place = 1 + sum(here[name][column] != here["infusion"][column] for name in order[: order.index("infusion")])
+            leader += f"; Infusion is number {place} of {len(order)} with {here['infusion'][column]:.4g}"
+        lines.append(f"- {title}: {leader}.")
+    return "\n".join(lines) + "\n"
+
+
+def plot(methods: Methods, column: str, title: str, file: Path) -> None:
     """Lines over the number of steps on a logarithmic axis."""
     width, height, left, top, right, bottom = 760, 460, 80, 40, 190, 50
     picture = Image.new("RGB", (width, height), "white")
@@ -92,21 +127,34 @@ def sheet(work: Path, results: list[dict], steps: int, file: Path) -> None:
     canvas.save(file, optimize=True)
 
 
+def read(work: Path, samples: int, inference_steps: int) -> list[dict]:
+    files = sorted(work.glob(f"*/*/*/scored-{samples}-{inference_steps}.json"))
+    if not files:
+        raise SystemExit(f"{work}: nothing is scored with {samples} samples of {inference_steps} steps; run score.py")
+    return [json.loads(file.read_text()) for file in files]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=common.WORK)
     parser.add_argument("--steps", type=int, help="of the table and the sheet [default: the largest number]")
+    parser.add_argument("--samples", type=int, default=common.SAMPLES)
+    parser.add_argument("--inference-steps", type=int, default=common.INFERENCE_STEPS)
     a = parser.parse_args()
-    results = list(json.loads((a.work / "results.json").read_text()).values())
+    results, target = read(a.work, a.samples, a.inference_steps), a.work / "results"
+    target.mkdir(exist_ok=True)
+    (target / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     methods = grouped(results)
     steps = a.steps or max(one["steps"] for one in results)
-    text = table(methods, steps)
+    concepts = sorted({one["concept"] for one in results})
+    basis = f"Means over {', '.join(concepts)}; {a.samples} samples of each, {a.inference_steps} DDIM steps, guidance {GUIDANCE:g}; ± one standard error.\n"
+    text = "\n".join([table(methods, steps), basis, standing(methods, steps)])
     print(text)
-    (a.work / "table1.md").write_text(text)
-    plot(methods, "wasserstein_squared", "2-Wasserstein distance, squared (figure 9)", a.work / "figure9.png")
-    plot(methods, "fisher", "latent Fisher divergence (figure 10)", a.work / "figure10.png")
-    sheet(a.work, results, steps, a.work / "figure7.png")
-    print(f"figures: {a.work}")
+    (target / "table1.md").write_text(text)
+    plot(methods, "wasserstein_squared", "2-Wasserstein distance, squared (figure 9)", target / "figure9.png")
+    plot(methods, "fisher", "latent Fisher divergence (figure 10)", target / "figure10.png")
+    sheet(a.work, results, steps, target / "figure7.png")
+    print(f"figures: {target}")
 
 
 if __name__ == "__main__":

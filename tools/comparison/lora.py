@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
 import peft
 import torch
 
-from common import Method, export, exportable, link_unchanged
+from common import Method
 
 
 class Lora(Method):
@@ -16,6 +15,7 @@ class Lora(Method):
     source = "arXiv:2106.09685; peft; diffusers/examples/dreambooth (train_dreambooth_lora.py)"
     rate = 1e-3
     prior_weight = 1.0
+    changes = frozenset({"unet"})
 
     def prepare(self) -> None:
         targets = ["to_q", "to_k", "to_v", "to_out.0"]
@@ -28,7 +28,5 @@ class Lora(Method):
     def stored(self) -> dict[str, torch.Tensor]:
         return peft.get_peft_model_state_dict(self.model.unet)
 
-    def export(self, folder: Path) -> None:
-        merged = copy.deepcopy(self.model.unet).merge_and_unload()
-        link_unchanged(self.model.folder, folder, {"unet"})
-        export.export_unet(exportable(merged), folder / "unet")
+    def learned_unet(self) -> torch.nn.Module:
+        return copy.deepcopy(self.model.unet).merge_and_unload()

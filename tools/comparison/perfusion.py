@@ -58,6 +58,7 @@ class Perfusion(TextualInversion):
     name = "perfusion"
     source = "arXiv:2305.01644"
     rate = 5e-3
+    changes = frozenset({"unet", "text_encoder"})
 
     def prepare(self) -> None:
         super().prepare()

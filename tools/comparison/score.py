@@ -1,8 +1,8 @@
-"""Score what train.py made: results.json under target/comparison.
+"""Score what train.py made: a scored-….json beside each export.
 
 The judge of tools/demo_model stands for CLIP-T (is the ground that the prompt asks for there, and the class?) and for
 CLIP-I and DINO (does the picture show the concept's look?), which have no meaning on this world. W2 and the latent
-Fisher divergence are those of `infusion eval`. What is scored already is left.
+Fisher divergence are those of `infusion eval`. What is scored already is left. Means come with their standard errors.
 """
 
 from __future__ import annotations
@@ -37,21 +37,24 @@ def write_pairs(folder: Path, word: str, count: int) -> Path:
             name = f"{len(lines):04}.png"
             Image.fromarray(world.render([scene], draw.SIDE)[0]).save(folder / name)
             lines.append(json.dumps({"file_name": name, "text": caption}))
-    (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n")
+    common.write_whole(folder / "metadata.jsonl", "\n".join(lines) + "\n")
     return folder
 
 
 def judged(pictures: np.ndarray, prompts: list[str], concept: common.Concept) -> dict[str, float]:
+    """Means over the pictures, each with its standard error as `…_error`."""
     look = looks.Look(**concept.content["look"])
     seen = [looks.shows_look(picture, look) for picture in pictures]
-    grounds = [judge.judge(picture, prompt).background for picture, prompt in zip(pictures, prompts)]
-    shape = float(np.mean([parts["shape"] for parts in seen]))
-    return {
-        "prompt": (float(np.mean(grounds)) + shape) / 2,
-        "ground": float(np.mean(grounds)),
+    ground = np.array([judge.judge(picture, prompt).background for picture, prompt in zip(pictures, prompts)], float)
+    shape = np.array([parts["shape"] for parts in seen], float)
+    each = {
+        "prompt": (ground + shape) / 2,
+        "ground": ground,
         "shape": shape,
-        "look": float(np.mean([(parts["upper"] + parts["lower"]) / 2 for parts in seen])),
+        "look": np.array([(parts["upper"] + parts["lower"]) / 2 for parts in seen]),
     }
+    means = {name: float(values.mean()) for name, values in each.items()}
+    return means | {f"{name}_error": float(values.std(ddof=1) / len(values) ** 0.5) for name, values in each.items()}
 
 
 class Scorer:
@@ -75,8 +78,11 @@ class Scorer:
         customised = draw.save_latents(drawn, folder / "customised.safetensors")
         pictures = draw.decode(self.model, drawn)
         np.save(folder / "pictures.npy", pictures)
-        distance = draw.run(self.budget.program, "wasserstein", self.original, customised)["distance"]
-        fisher = draw.run(self.budget.program, "fisher", "--model", self.model, "--pairs", self.pairs, *subject, "--size", draw.SIDE, "--quiet")
+        run = self.budget.program
+        distance = draw.run(run, "wasserstein", self.original, customised, "--threads", 1)["distance"]
+        fisher = draw.run(
+            run, "fisher", "--model", self.model, "--pairs", self.pairs, *subject, "--size", draw.SIDE, "--threads", 1, "--quiet"
+        )
         return {
             **{key: trained[key] for key in ("method", "concept", "steps", "bytes")},
             "samples": self.budget.samples,
@@ -93,19 +99,25 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=common.paths.MODEL)
     parser.add_argument("--work", type=Path, default=common.WORK)
     parser.add_argument("--program", type=Path, default=common.paths.REPOSITORY / "target/release/infusion")
-    parser.add_argument("--samples", type=int, default=160, help="of each method, over the evaluation prompts")
-    parser.add_argument("--inference-steps", type=int, default=50)
+    parser.add_argument("--concepts", type=common.names, help="[default: all that were trained]")
+    parser.add_argument("--methods", type=common.names, help="[default: all that were trained]")
+    parser.add_argument("--samples", type=int, default=common.SAMPLES, help="of each export, over the evaluation prompts")
+    parser.add_argument("--inference-steps", type=int, default=common.INFERENCE_STEPS)
     a = parser.parse_args()
-    budget, file = draw.Budget(a.samples, a.inference_steps, a.program), a.work / "results.json"
-    results = json.loads(file.read_text()) if file.exists() else {}
+    budget = draw.Budget(a.samples, a.inference_steps, a.program)
+    scorers: dict[str, Scorer] = {}
     for trained in sorted(a.work.glob("*/*/*/trained.json")):
-        key = f"{trained.parent.relative_to(a.work)} {a.samples} {a.inference_steps}"
-        if key in results:
+        concept, method = trained.parts[-4:-2]
+        scored = trained.with_name(f"scored-{a.samples}-{a.inference_steps}.json")
+        unwanted = (a.concepts and concept not in a.concepts) or (a.methods and method not in a.methods)
+        if unwanted or scored.exists():
             continue
-        concept = common.Concept.open(common.paths.CONCEPTS / trained.parts[-4])
-        results[key] = Scorer(a.model, concept, a.work, budget).score(trained.parent)
-        print(key, {name: round(results[key][name], 3) for name in ("prompt", "look", "wasserstein_squared", "fisher")}, flush=True)
-        file.write_text(json.dumps(results, indent=1) + "\n")
+        if concept not in scorers:
+            scorers[concept] = Scorer(a.model, common.Concept.open(common.paths.CONCEPTS / concept), a.work, budget)
+        result = scorers[concept].score(trained.parent)
+        common.write_whole(scored, json.dumps(result, indent=1) + "\n")
+        told = {name: round(result[name], 3) for name in ("prompt", "look", "wasserstein_squared", "fisher")}
+        print(f"{trained.parent.relative_to(a.work)}: {told}", flush=True)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ class TextualInversion(Method):
     name = "textual_inversion"
     source = "arXiv:2208.01618; diffusers/examples/textual_inversion"
     rate = 5e-3
+    changes = frozenset({"text_encoder"})
 
     def prepare(self) -> None:
         self.table = self.model.text.get_input_embeddings().weight

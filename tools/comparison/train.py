@@ -43,15 +43,11 @@ def train(work: Path, model: common.Model, concept: common.Concept, kind: type, 
             "batch": batch, "seed": seed, "bytes": common.storage(method.stored()),
             "prompts": {plain: method.prompt(plain) for plain in concept.content["evaluation_prompts"]},
         }  # fmt: skip
-        (folder / "trained.json").write_text(json.dumps(described, indent=1) + "\n")
+        common.write_whole(folder / "trained.json", json.dumps(described, indent=1) + "\n")
 
     losses = common.fit(method, steps, batch, seed, at_step)
     last = sum(losses[-20:]) / len(losses[-20:])
     print(f"{concept.name} {kind.name}: loss {last:.4f}, {time.monotonic() - began:.0f} s", flush=True)
-
-
-def names(text: str) -> list[str]:
-    return text.split(",")
 
 
 def main() -> None:
@@ -59,8 +55,8 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=common.paths.MODEL)
     parser.add_argument("--work", type=Path, default=common.WORK)
     parser.add_argument("--steps", default=STEPS)
-    parser.add_argument("--methods", type=names, default=list(METHODS))
-    parser.add_argument("--concepts", type=names, default=["two_tone_ball", "red_roof_house", "iced_doughnut"])
+    parser.add_argument("--methods", type=common.names, default=list(METHODS))
+    parser.add_argument("--concepts", type=common.names, default=list(common.CONCEPTS))
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
