@@ -8,7 +8,7 @@ use ndarray::Array2;
 use safetensors::Dtype;
 
 use super::container::{self, Contents, LARGEST_FILE, Tensor};
-use super::layers::{module_path, natural_order, tensor_name};
+use super::layers::{canonical, module_path, natural_order, tensor_name};
 use super::write::PACKED_SCALE;
 use super::{Concept, Error, Precision, Result, metadata, quantise};
 
@@ -66,7 +66,7 @@ fn layers(file: &str, contents: &Contents) -> Result<IndexMap<String, Array2<f32
     for (name, tensor) in &contents.tensors {
         if let Some(path) = module_path(name) {
             let width = widths.get(path).copied();
-            layers.insert(path.to_owned(), Reader { file, name, tensor }.delta(width, &mut scales)?);
+            layers.insert(canonical(path).to_owned(), Reader { file, name, tensor }.delta(width, &mut scales)?);
         } else if !scales.knows(name) {
             let reason = "is neither a layer's Δ (unet.….attn2.to_v.infusion_delta) nor a layer's scale";
             return Err(Error::invalid(file, format!("tensor '{name}'"), reason));

@@ -199,6 +199,25 @@ fn saving_overwrites_nothing_unasked() {
 }
 
 #[test]
+fn module_paths_are_written_in_one_spelling_and_read_in_any() {
+    let mut concept = Concept::new("ball", "ball");
+    concept.layers.insert("down_blocks.0.attn2".to_owned(), array![[1.0, -2.0, 3.0]]);
+    concept.layers.insert("unet.mid_block.attn2.to_v".to_owned(), array![[0.5, 0.25]]);
+    for precision in [Precision::F32, Precision::F16, Precision::I8, Precision::I4] {
+        let bytes = concept.encode(precision).expect("encodes").bytes;
+        let file = safetensors::SafeTensors::deserialize(&bytes).expect("a safetensors file");
+        for path in ["down_blocks.0", "mid_block"] {
+            assert!(file.names().contains(&tensor_name(path).as_str()), "{precision}: {:?}", file.names());
+        }
+        let again = Concept::from_bytes(&bytes, "again").expect("reads");
+        assert_eq!(again.layers.keys().collect::<Vec<_>>(), ["down_blocks.0", "mid_block"]);
+        assert!((again.layers["down_blocks.0"][(0, 2)] - 3.0).abs() < 0.2);
+    }
+    let doubled = file(vec![(tensor_name("mid_block.attn2"), Dtype::F32, vec![1, 1], f32s(&[1.0]))], &[]);
+    assert_eq!(Concept::from_bytes(&doubled, "doubled").expect("reads").layers["mid_block"], array![[1.0]]);
+}
+
+#[test]
 fn numbers_that_a_precision_cannot_hold_are_refused() {
     let mut concept = small();
     concept.layers["mid_block"][(0, 0)] = 1e5;

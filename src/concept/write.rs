@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::files;
 
 use super::container::{self, Entry};
-use super::layers::{natural_order, tensor_name};
+use super::layers::{canonical, natural_order, tensor_name};
 use super::quantise::{self, Grid};
 use super::{Concept, Error, Existing, Precision, Result, metadata};
 
@@ -40,7 +40,7 @@ impl Concept {
         let mut parts = Parts { scales: Vec::new(), scale_entries: Vec::new(), entries: Vec::new() };
         let (mut layer_errors, mut total) = (IndexMap::new(), Squares::default());
         for (path, delta) in &layers {
-            let stored = parts.add(path, delta, precision);
+            let stored = parts.add(canonical(path), delta, precision);
             if let Some(value) = stored.iter().find(|value| !value.is_finite()) {
                 let largest = delta.iter().fold(0f32, |m, v| m.max(v.abs()));
                 let reason = format!("Δ reaches {largest}, which {precision} turns into {value}; use f32");
@@ -54,7 +54,7 @@ impl Concept {
         if precision == Precision::I4 {
             pairs.insert(metadata::SCALE_BLOCK.into(), I4_BLOCK.to_string());
             let odd = layers.iter().filter(|(_, delta)| delta.ncols() % 2 == 1);
-            let odd: BTreeMap<_, _> = odd.map(|(path, delta)| (path, delta.ncols())).collect();
+            let odd: BTreeMap<_, _> = odd.map(|(path, delta)| (canonical(path), delta.ncols())).collect();
             if !odd.is_empty() {
                 pairs.insert(metadata::WIDTHS.into(), json!(odd).to_string());
             }
