@@ -95,6 +95,8 @@ fn a_run_writes_the_concept_and_pictures_of_its_way() {
             "2",
             "--validation-prompt",
             "a <ball> in the snow",
+            "--validation-prompt",
+            "a house in the snow",
         ],
     );
     assert_eq!((made["steps"].as_u64(), made["stopped"].as_str()), (Some(4), Some("steps")));
@@ -107,7 +109,7 @@ fn a_run_writes_the_concept_and_pictures_of_its_way() {
     assert!(concept.layers.values().flatten().any(|value| value.abs() > 0.01));
     for name in ["curve.png", "sheet.png", "ball-step-2.png", "ball-step-4.png"] {
         let picture = image::open(folder.join(name)).unwrap();
-        assert!(picture.width() > 64, "{name}");
+        assert!(picture.width() > 128, "{name}: a picture of each prompt");
     }
     assert!(!folder.join("ball.checkpoint").exists());
     let error = failure(folder, &["--steps", "1", "-o", "ball.safetensors"]);

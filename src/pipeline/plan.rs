@@ -107,6 +107,10 @@ fn check(request: &Request) -> Result<()> {
         let setting = format!("start {} and end {}", request.start, request.end);
         return Err(Error::setting(setting, "must be fractions of the steps, 0 <= start <= end <= 1"));
     }
+    if request.variations.iter().any(|variation| variation.concepts.is_empty()) {
+        let reason = "one has no concept; leave it out: without any variation, F's picture is drawn";
+        return Err(Error::setting("variations", reason));
+    }
     for used in request.variations.iter().flat_map(|variation| &variation.concepts) {
         if !used.strength.is_finite() {
             return Err(Error::setting(format!("strength {} of <{}>", used.strength, used.name), "must be a number"));

@@ -84,9 +84,11 @@ impl<'a> Gallery<'a> {
                 concept: Arc::clone(concept),
                 strength: 1.0,
             });
+            let concepts: Vec<ConceptUse> = concepts.collect();
+            let variations = if concepts.is_empty() { Vec::new() } else { vec![Variation { concepts }] };
             let request = Request {
                 prompt: prompt.clone(),
-                variations: vec![Variation { concepts: concepts.collect() }],
+                variations,
                 seed: self.seed,
                 width: self.size,
                 height: self.size,
@@ -96,8 +98,10 @@ impl<'a> Gallery<'a> {
                 ..Request::default()
             };
             let made = self.pipeline.generate(&request, &mut Silent)?;
-            drawn.foundation.extend(made.foundation);
-            drawn.customised.extend(made.pictures.into_iter().map(|picture| picture.image));
+            let customised: Vec<Picture> = made.pictures.into_iter().map(|picture| picture.image).collect();
+            // A prompt that marks no concept has F's picture alone.
+            drawn.foundation.extend(if made.foundation.is_empty() { customised.clone() } else { made.foundation });
+            drawn.customised.extend(customised);
         }
         Ok(drawn)
     }
