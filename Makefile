@@ -2,7 +2,7 @@
 CARGO ?= cargo
 PYTHON ?= python3
 
-.PHONY: help setup build install install-built uninstall demo demo-train bench test test-tools clean
+.PHONY: help setup build install install-built uninstall csharp-runtime demo demo-train bench test test-tools clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -20,6 +20,10 @@ install-built:
 
 uninstall: ## what `make install` put under PREFIX
 	packaging/install.sh uninstall
+
+csharp-runtime: build ## this machine's library into bindings/csharp/runtimes, for `dotnet pack`
+	install -D -m 755 target/release/libinfusion.so \
+		bindings/csharp/runtimes/linux-$(subst aarch64,arm64,$(subst x86_64,x64,$(shell uname -m)))/native/libinfusion.so
 
 export PREFIX LIBDIR DESTDIR BUILD
 

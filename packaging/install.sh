@@ -26,7 +26,7 @@ case $libdir in "$prefix"/*) ;; *) fail "LIBDIR=$libdir is not below PREFIX=$pre
 lib=${libdir#"$prefix"/}
 
 programs="infusion infusion-patch"
-headers="infusion.h"
+headers="infusion.h infusion.hpp"
 bin=$destdir$prefix/bin
 include=$destdir$prefix/include
 libraries=$destdir$libdir

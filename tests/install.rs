@@ -62,6 +62,7 @@ fn a_program_is_built_against_the_installed_tree() {
         "bin/infusion",
         "bin/infusion-patch",
         "include/infusion.h",
+        "include/infusion.hpp",
         "lib/libinfusion.so",
         "lib/libinfusion.so.0",
         &library,
