@@ -18,7 +18,8 @@ fn program(language: &str) -> String {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     let section = readme.split("\n### Embed it\n").nth(1).expect("a section 'Embed it'").split("\n## ").next().unwrap();
     let section = section.split("\n### ").next().unwrap();
-    let mut programs = section.split(&format!("```{language}\n")).skip(1);
+    let fence = format!("```{language}\n");
+    let mut programs = section.split(&fence).skip(1);
     let program = programs.next().unwrap_or_else(|| panic!("no {language} in 'Embed it'")).split("```").next().unwrap();
     assert!(programs.next().is_none(), "two programs in {language}");
     program.to_owned()
