@@ -146,7 +146,7 @@ fn set(unet: &Unet, concept: &[u8]) {
 
 /// A concept of random numbers for the UNet at `model`.
 fn concept(model: &Path) -> Vec<u8> {
-    let graphs = UnetGraphs::open(model, None).unwrap();
+    let graphs = UnetGraphs::open(model, None, false).unwrap();
     let mut generator = TorchGenerator::new(5);
     let mut concept = Concept::new("thing", "thing");
     for layer in &graphs.layers {

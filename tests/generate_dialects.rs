@@ -30,7 +30,7 @@ fn pipeline(dialect: &Dialect) -> tempfile::TempDir {
     }
     narrow(&folder.path().join("text_encoder/model.onnx"));
     let mut concept = Concept::new("ball", "ball");
-    let wave = |column: usize| if column % 2 == 0 { 0.7 } else { -0.4 };
+    let wave = |column: usize| if column.is_multiple_of(2) { 0.7 } else { -0.4 };
     let layers = dialect.modules.iter().zip(&dialect.value_widths);
     let layer =
         |(module, &d): (&String, &usize)| (module.clone(), ndarray::Array2::from_shape_fn((1, d), |at| wave(at.1)));
