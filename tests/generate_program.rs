@@ -34,6 +34,12 @@ fn pixels(path: &Path) -> image::RgbImage {
     image::open(path).unwrap().to_rgb8()
 }
 
+/// The same picture to the rounding of graphs that compute it in another order.
+fn alike(a: &Path, b: &Path) -> bool {
+    let (a, b) = (pixels(a), pixels(b));
+    a.dimensions() == b.dimensions() && a.iter().zip(b.iter()).all(|(a, b)| a.abs_diff(*b) <= 1)
+}
+
 fn failure(folder: &Path, arguments: &[&str]) -> String {
     let output = infusion(folder).args(arguments).assert().failure();
     String::from_utf8(output.get_output().stderr.clone()).unwrap()
@@ -75,9 +81,9 @@ fn one_run_writes_everything_and_its_picture_repeats_it() {
     assert_ne!(pixels(&folder.join("a.png")), pixels(&folder.join("f.png")));
 
     infusion(folder).args(["generate", "--from", "a.png", "-o", "b.png", "--force", "--quiet"]).assert().success();
-    assert_eq!(pixels(&folder.join("a.png")), pixels(&folder.join("b.png")), "the same settings, the same picture");
+    assert!(alike(&folder.join("a.png"), &folder.join("b.png")), "the same settings, the same picture");
     infusion(folder).args(["generate", "--from", "f.png", "-o", "g.png", "--force", "--quiet"]).assert().success();
-    assert_eq!(pixels(&folder.join("f.png")), pixels(&folder.join("g.png")));
+    assert!(alike(&folder.join("f.png"), &folder.join("g.png")));
 
     let shown = infusion(folder).args(["inspect", "a.png"]).assert().success();
     let shown = String::from_utf8(shown.get_output().stdout.clone()).unwrap();
@@ -148,7 +154,10 @@ fn what_is_wrong_is_said_before_the_work() {
     assert!(failure(folder, &["generate", "a <ball>", "-m", "."]).contains("<ball>"));
     assert!(failure(folder, &["generate", "a ball", "-m", ".", "-c", &concept, "--force"]).contains("<ball>"));
     let looked_up = failure(folder, &["generate", "a <cube>", "-m", ".", "--concepts", "."]);
-    assert!(looked_up.contains("<cube>") && looked_up.contains("only <striped>"), "{looked_up}");
+    assert!(
+        looked_up.contains("<cube>") && looked_up.contains("holds only") && looked_up.contains("<striped>"),
+        "{looked_up}"
+    );
     let twice = failure(folder, &["generate", "a <ball>", "-m", ".", "-c", "ball=gone.safetensors"]);
     assert_eq!(twice.matches("No such file").count(), 1, "{twice}");
     assert!(failure(folder, &["generate", "a", "-m", ".", "--width", "60"]).contains("multiple of 8"));
@@ -231,7 +240,7 @@ fn concepts_vary_on_one_foundation() {
     let (one, two) = (pixels(&folder.join("a-7-v1.png")), pixels(&folder.join("a-7-v2.png")));
     assert_ne!(one, two);
     infusion(folder).args(["generate", "--from", "a-7-v2.png", "--force", "-q", "-o", "b.png"]).assert().success();
-    assert_eq!(pixels(&folder.join("b.png")), two, "a variation's own settings are in it");
+    assert!(alike(&folder.join("b.png"), &folder.join("a-7-v2.png")), "a variation's own settings are in it");
 }
 
 #[test]

@@ -72,8 +72,14 @@ fn shared_runs_what_comes_before_the_first_cross_attention_on_the_sources_rows()
     for dialect in dialects::patchable().into_iter().filter(Dialect::dynamic_batch) {
         let (model, survey) = survey(&dialect);
         let common = Regions::of(&model.graph, &survey).common;
-        let first = &survey.self_attention[0].parts[0];
-        assert!(common.contains(&first.anchor), "{}: the first self-attention is shared", dialect.name);
+        // Self-attention that is fused already is not listed.
+        let first = survey.self_attention.first().map(|attention| attention.parts[0].anchor);
+        assert!(
+            first.is_none_or(|anchor| common.contains(&anchor)),
+            "{}: the first self-attention is shared",
+            dialect.name
+        );
+        assert!(!common.is_empty(), "{}: nothing is shared", dialect.name);
         let shared = emit(&model, &survey, Variant::Shared, &EmitOptions::default()).unwrap();
         let added = ["infusion.rows", "infusion.mask", "infusion.delta"].map(str::to_owned);
         let widened = shared.graph.descendants(added);
@@ -106,8 +112,10 @@ fn damage(graph: &mut GraphProto, (kind, at, other): (u8, Index, Index)) {
         5 => {
             let small = graph.initializer.iter_mut().filter(|tensor| tensor.raw_data().len() == 8);
             let mut small: Vec<_> = small.collect();
-            let tensor = at.index(small.len());
-            small[tensor].raw_data = Some(extreme.to_le_bytes().to_vec().into());
+            if !small.is_empty() {
+                let tensor = at.index(small.len());
+                small[tensor].raw_data = Some(extreme.to_le_bytes().to_vec().into());
+            }
         }
         _ => {
             let inputs = graph.input.len();
