@@ -27,7 +27,7 @@ csharp-runtime: build ## this machine's library into bindings/csharp/runtimes, f
 
 export PREFIX LIBDIR DESTDIR BUILD
 
-DEMO = target/release/infusion generate --model models/demo --overwrite --guidance-scale 4 \
+DEMO = target/release/infusion generate --model models/demo --overwrite --guidance-scale 3 \
 	--concept ball=models/concepts/two_tone_ball.safetensors
 
 demo: setup build ## draw with and without a concept into target/demo

@@ -12,10 +12,10 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 import common  # noqa: F401  (finds tools/demo_model)
-from sampler import Sampler
+from sampler import GUIDANCE, Sampler
 from vae import to_bytes
 
-SIDE, GUIDANCE, BATCH = 128, 8.0, 8
+SIDE, BATCH = 128, 8
 
 
 class Budget:

@@ -1,7 +1,7 @@
 """Rebuild the demo model: `python tools/demo_model/build.py`. Every stage has a fixed seed and resumes where it stopped.
 
 Stages, in order: tokenizer, vae, pool_small, learn, refine, pool, windows, whole, both, export, concepts, evaluate.
-`--stage NAME` runs one of them. Work files go to target/demo-model, the model to models/demo. About five hours on one
+`--stage NAME` runs one of them. Work files go to target/demo-model, the model to models/demo. About six hours on one
 core; set `--threads` to the cores that are free, since a busy core makes more threads slower, not faster.
 """
 
@@ -21,6 +21,7 @@ import judge
 import paths
 import pool
 import refine
+import sampler
 import tokenizer
 import train
 import vae
@@ -28,7 +29,7 @@ import vae
 LEARN = train.Stage("learn", "pool_64", 2400, 32, 0, 1.5e-3, 1.3e-3)
 WINDOWS = train.Stage("windows", "pool_128", 3000, 10, 32, 1.2e-3, 9e-4)
 WHOLE = train.Stage("whole", "pool_128", 6000, 14, 0, 1e-3, 2e-5)
-BOTH = train.Stage("both", "pool_128", 6000, 14, 32, 1.2e-3, 2e-5)
+BOTH = train.Stage("both", "pool_128", 9000, 14, 24, 1e-3, 1.5e-5)
 
 
 class Build:
@@ -60,7 +61,7 @@ class Build:
         refine.refine(self.work / "vae", self.work / "vae_refined")
 
     def pool(self) -> None:
-        pool.build_pool(self.work / "pool_128", self.autoencoder("vae_refined"), self.words(), 128, 12_000)
+        pool.build_pool(self.work / "pool_128", self.autoencoder("vae_refined"), self.words(), 128, 14_000)
 
     def windows(self) -> None:
         train.train_stage(self.work, self.words(), WINDOWS, self.work / "learn.pt")
@@ -82,7 +83,7 @@ class Build:
 
     def evaluate(self) -> None:
         print("judge on rendered scenes:", judge.self_test(600, 77))
-        settings = {"steps": 30, "guidance": evaluate.GUIDANCE, "side": 128, "threads": torch.get_num_threads()}
+        settings = {"steps": 30, "guidance": sampler.GUIDANCE, "side": 128, "threads": torch.get_num_threads()}
         print(evaluate.evaluate(self.target, self.target / "samples.png", settings, 200, 60))
 
 

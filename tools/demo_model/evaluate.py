@@ -17,10 +17,7 @@ import judge
 import paths
 import world
 from captions import PLACES, with_article
-from sampler import Sampler
-
-
-GUIDANCE = 8.0
+from sampler import GUIDANCE, Sampler
 
 
 def held_out_prompts(count: int) -> list[str]:

@@ -21,6 +21,7 @@ from PIL import Image
 import concepts
 import judge
 import paths
+from sampler import GUIDANCE
 
 LOOK, GROUND = 0.8, 0.9
 
@@ -31,6 +32,7 @@ def draw(arguments: argparse.Namespace, cls: str, prompt: str, count: int, folde
     command = [
         str(arguments.infusion), "generate", marked, "--model", str(arguments.model), "--batch", str(count),
         "--concept", f"{cls}={arguments.file}", "--steps", str(arguments.steps), "--seed", str(arguments.seed),
+        "--guidance-scale", str(arguments.guidance),
         "-o", str(folder / "c.png"), "--foundation", str(folder / "f.png"), "--overwrite", "--json",
     ]  # fmt: skip
     if arguments.threads:
@@ -51,6 +53,7 @@ def main() -> None:
     parser.add_argument("--infusion", type=Path, default=paths.MODEL.parent.parent / "target/release/infusion")
     parser.add_argument("--pictures", type=int, default=40)
     parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--guidance", type=float, default=GUIDANCE)
     parser.add_argument("--seed", type=int, default=1000)
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()

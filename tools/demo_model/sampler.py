@@ -13,6 +13,9 @@ from transformers import CLIPTokenizer
 import networks
 from vae import to_bytes
 
+# What suits the demo model: more pushes colours past their neighbours.
+GUIDANCE = 3.0
+
 
 class Sampler:
     """The sessions of one model folder."""
@@ -55,7 +58,7 @@ class Sampler:
         return latents
 
     def generate(
-        self, prompts: list[str], seeds: list[int], steps: int = 30, guidance: float = 8.0, side: int = 128, batch: int = 16
+        self, prompts: list[str], seeds: list[int], steps: int = 30, guidance: float = GUIDANCE, side: int = 128, batch: int = 16
     ) -> np.ndarray:
         """Pictures [B, side, side, 3] of bytes."""
         pictures = []

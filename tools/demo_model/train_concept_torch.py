@@ -27,6 +27,7 @@ import judge
 import networks
 import paths
 from evaluate import contact_sheet
+from sampler import GUIDANCE
 from torch_from_onnx import load_torch
 from vae import to_bytes, to_pixels
 
@@ -188,7 +189,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--inference-steps", type=int, default=50)
-    parser.add_argument("--guidance", type=float, default=8.0)
+    parser.add_argument("--guidance", type=float, default=GUIDANCE)
     parser.add_argument("--seeds", type=int, default=2, help="pictures for each of the five other grounds")
     parser.add_argument("--threads", type=int, default=1)
     a = parser.parse_args()
