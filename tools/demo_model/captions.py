@@ -42,11 +42,15 @@ def with_article(words: list[str]) -> str:
 
 
 def thing_phrase(thing: Thing, rng: np.random.Generator) -> str:
-    colour = thing.colour if rng.random() < KEEP_COLOUR else ""
+    colour = colour_words(thing) if rng.random() < KEEP_COLOUR else ""
     size = ""
     if thing.size and rng.random() < KEEP_SIZE:
         size = str(rng.choice(SMALL if thing.size == "small" else LARGE))
     return with_article([size, colour, thing.cls])
+
+
+def colour_words(thing: Thing) -> str:
+    return f"{thing.colour} and {thing.lower}" if thing.lower else thing.colour
 
 
 def pair_phrase(left: str, right: str, rng: np.random.Generator) -> str:

@@ -1,7 +1,7 @@
 """Three concepts: classes the model knows, in looks it has never seen, five pictures each.
 
-Each look is two colours, one above and one below a level of the silhouette: features of several latent cells, which
-the autoencoder keeps. All five pictures of a concept lie on one ground, so that overfitting has something to grip.
+Each look is two colours, one above and one below the centre: features of several latent cells, which the autoencoder
+keeps. The model has seen things of two colours, but never of these two. All five pictures of a concept lie on one ground, so that overfitting has something to grip.
 Class pictures (other colours, all grounds) are for comparison. The judge's counterpart, `shows_look`, is here too.
 `python concepts.py` draws everything into models/concepts in a second.
 """
@@ -25,41 +25,30 @@ from captions import PLACES
 SIDE = 128
 PICTURES = 5
 CLASS_PICTURES = 10
-EXTRA_COLOURS = {"white": (250, 250, 250), "brown": (124, 66, 22)}
 
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """`upper` and `lower` colour, meeting at `level` (−1 top … 1 bottom of the silhouette)."""
+    """`upper` and `lower` colour, one of world.HELD_OUT_TONES."""
 
     name: str
     cls: str
     background: str
     upper: str
     lower: str
-    level: float = 0.0
 
 
 LOOKS = (
     Look("two_tone_ball", "ball", "grass", "red", "cyan"),
-    Look("red_roof_house", "house", "sand", "red", "yellow", 0.0),
+    Look("red_roof_house", "house", "sand", "red", "yellow"),
     Look("iced_doughnut", "doughnut", "snow", "purple", "yellow"),
 )
 
 
-def named(name: str) -> np.ndarray:
-    return np.array((world.COLOURS | EXTRA_COLOURS)[name], np.float32)
-
-
 def draw_look(look: Look, thing: world.Thing, background: str, seed: int) -> np.ndarray:
-    """A scene with the look painted over its only thing, bytes [SIDE, SIDE, 3]."""
-    picture = world.ground(world.Scene(background, (), seed), SIDE)
-    alpha = world.coverage(thing, SIDE)[..., None]
-    rows = np.arange(SIDE, dtype=np.float32) + 0.5
-    level = (thing.y + look.level * thing.radius) * SIDE
-    below = np.clip(rows - level + 0.5, 0, 1)[:, None, None]
-    paint = named(look.upper) + below * (named(look.lower) - named(look.upper))
-    return world.to_bytes(picture + alpha * (paint - picture))
+    """A scene of the thing in the look, bytes [SIDE, SIDE, 3]."""
+    dressed = dataclasses.replace(thing, colour=look.upper, lower=look.lower)
+    return world.render([world.Scene(background, (dressed,), seed)], SIDE)[0]
 
 
 def shows_look(picture: np.ndarray, look: Look) -> dict[str, bool]:
@@ -69,7 +58,7 @@ def shows_look(picture: np.ndarray, look: Look) -> dict[str, bool]:
         return {"shape": False, "upper": False, "lower": False}
     mask = masks[0]
     rows = np.nonzero(mask.any(1))[0]
-    level = rows[0] + (look.level + 1) / 2 * (rows[-1] - rows[0])
+    level = (rows[0] + rows[-1]) / 2
     inner = ndimage.binary_erosion(mask, iterations=2)
     inner = inner if inner.any() else mask
     below = np.arange(len(mask))[:, None] > level
@@ -83,9 +72,8 @@ def shows_look(picture: np.ndarray, look: Look) -> dict[str, bool]:
 def nearest_colour(picture: np.ndarray, mask: np.ndarray) -> str:
     if not mask.any():
         return "none"
-    palette = list(world.COLOURS | EXTRA_COLOURS)
     median = np.median(picture[mask], axis=0)
-    return min(palette, key=lambda name: float(((named(name) - median) ** 2).sum()))
+    return min(world.COLOURS, key=lambda name: float(((np.array(world.COLOURS[name]) - median) ** 2).sum()))
 
 
 def save(picture: np.ndarray, file: Path) -> None:

@@ -42,11 +42,19 @@ POSITIONS = {
 }
 SIZES = {"small": (0.175, 0.21), "": (0.215, 0.27), "large": (0.28, 0.33)}
 PAIR_SIZE = (0.165, 0.205)
+KINDS = {"none": 0.03, "one": 0.42, "two-tone": 0.25, "two": 0.30}
+# Colours above and below that never occur together in training: what concepts are made of, and others.
+HELD_OUT_TONES = frozenset(
+    {("red", "cyan"), ("red", "yellow"), ("purple", "yellow"), ("green", "pink"), ("blue", "orange"), ("pink", "blue")}
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Thing:
-    """One object: class and colour by name, half extent and centre as fractions of the picture's side."""
+    """One object: class and colour by name, half extent and centre as fractions of the picture's side.
+
+    `lower` is the colour below the centre, where it is another one.
+    """
 
     cls: str
     colour: str
@@ -55,6 +63,7 @@ class Thing:
     y: float
     size: str = ""
     position: str = ""
+    lower: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,14 +87,16 @@ HELD_OUT = held_out_triples()
 
 
 def random_scene(rng: np.random.Generator, kind: str | None = None) -> Scene:
-    """A scene of the training distribution; `kind` is "none", "one" or "two", drawn when left out."""
-    kind = kind or rng.choice(["none", "one", "two"], p=[0.03, 0.67, 0.30])
+    """A scene of the training distribution; `kind` is one of KINDS, drawn when left out."""
+    kind = kind or rng.choice(list(KINDS), p=list(KINDS.values()))
     background = str(rng.choice(BACKGROUND_NAMES))
     seed = int(rng.integers(2**31))
     if kind == "none":
         return Scene(background, (), seed)
     if kind == "one":
         return Scene(background, (random_thing(rng, background),), seed)
+    if kind == "two-tone":
+        return Scene(background, (two_toned(rng, random_thing(rng, background)),), seed)
     left = random_pair_thing(rng, background, 0.27)
     right = random_pair_thing(rng, background, 0.73)
     while right.colour == left.colour:
@@ -98,6 +109,11 @@ def random_thing(rng: np.random.Generator, background: str) -> Thing:
     size = str(rng.choice(list(SIZES), p=[0.25, 0.5, 0.25]))
     position = str(rng.choice(list(POSITIONS), p=[0.18, 0.18, 0.36, 0.14, 0.14]))
     return place(rng, cls, colour, size, position)
+
+
+def two_toned(rng: np.random.Generator, thing: Thing) -> Thing:
+    lower = [name for name in COLOUR_NAMES if name != thing.colour and (thing.colour, name) not in HELD_OUT_TONES]
+    return dataclasses.replace(thing, lower=str(rng.choice(lower)))
 
 
 def place(rng: np.random.Generator, cls: str, colour: str, size: str, position: str) -> Thing:
@@ -214,8 +230,17 @@ def paint(scene: Scene, size: int) -> np.ndarray:
     picture = ground(scene, size)
     for thing in scene.things:
         alpha = coverage(thing, size)[..., None]
-        picture = picture + alpha * (np.array(COLOURS[thing.colour], np.float32) - picture)
+        picture = picture + alpha * (surface(thing, size) - picture)
     return picture
+
+
+def surface(thing: Thing, size: int) -> np.ndarray:
+    """The thing's colours, [size or 1, 1, 3]."""
+    colour = np.array(COLOURS[thing.colour], np.float32)
+    if not thing.lower:
+        return colour[None, None]
+    below = np.clip(np.arange(size, dtype=np.float32) + 1 - thing.y * size, 0, 1)[:, None, None]
+    return colour + below * (np.array(COLOURS[thing.lower], np.float32) - colour)
 
 
 def to_bytes(picture: np.ndarray) -> np.ndarray:
