@@ -93,6 +93,8 @@ fn a_run_writes_the_concept_and_pictures_of_its_way() {
             "2",
             "--validation-steps",
             "2",
+            "--guidance-scale",
+            "3",
             "--validation-prompt",
             "a <ball> in the snow",
             "--validation-prompt",

@@ -84,6 +84,9 @@ pub struct Arguments {
     /// Sampling steps of those pictures
     #[arg(long, value_name = "N", default_value_t = 25, help_heading = "Pictures")]
     pub validation_steps: usize,
+    /// Weight of the prompt in those pictures, as in `infusion generate`
+    #[arg(short, long, value_name = "FACTOR", default_value_t = 8.0, help_heading = "Pictures")]
+    pub guidance_scale: f32,
     /// Write the curve of the loss
     #[arg(long, value_name = "FILE", help_heading = "Pictures")]
     pub curve: Option<PathBuf>,

@@ -23,6 +23,7 @@ pub struct Gallery<'a> {
     prompts: Vec<String>,
     size: usize,
     steps: usize,
+    guidance_scale: f32,
     seed: u64,
     rows: Vec<SheetRow>,
 }
@@ -39,8 +40,15 @@ impl<'a> Gallery<'a> {
             true => plan.prompts.iter().take(PROMPTS).cloned().collect(),
             false => arguments.validation_prompts.clone(),
         };
-        let steps = arguments.validation_steps;
-        Self { pipeline, prompts, size: size as usize, steps, seed: plan.settings.seed, rows: Vec::new() }
+        Self {
+            pipeline,
+            prompts,
+            size: size as usize,
+            steps: arguments.validation_steps,
+            guidance_scale: arguments.guidance_scale,
+            seed: plan.settings.seed,
+            rows: Vec::new(),
+        }
     }
 
     pub fn photographs(&mut self, dataset: &Dataset) {
@@ -93,6 +101,7 @@ impl<'a> Gallery<'a> {
                 width: self.size,
                 height: self.size,
                 num_inference_steps: self.steps,
+                guidance_scale: self.guidance_scale,
                 foundation: true,
                 force: true,
                 ..Request::default()
