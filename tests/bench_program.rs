@@ -20,7 +20,7 @@ fn every_way_of_a_step_is_measured_in_time_and_memory_and_nothing_is_left_behind
     let before = std::fs::read_dir(pipeline.path().join("unet")).unwrap().count();
     let output = bench(pipeline.path(), &["--rounds", "2", "--steps", "1", "--json"]).success();
     let report: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
-    for mode in ["plain", "naive", "f+c", "dual", "shared", "kept"] {
+    for mode in ["plain", "naive", "f+c", "f+c-host", "dual", "shared", "kept"] {
         let figures = &report["modes"][mode];
         for figure in ["median_s", "of_plain", "load_s", "load_cached_s", "peak_bytes", "least_peak_bytes"] {
             assert!(figures[figure].as_f64().is_some_and(|number| number > 0.0), "{mode} {figure}: {figures}");

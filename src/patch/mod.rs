@@ -18,6 +18,7 @@ mod anchor;
 mod bake;
 mod c;
 mod correction;
+mod defaults;
 mod dual;
 mod error;
 mod exit;
@@ -53,6 +54,7 @@ mod variant;
 
 pub use anchor::{Part, Place};
 pub use bake::{Baked, bake};
+pub use defaults::drop_defaults;
 pub use error::{Error, Result};
 pub use find::{FindOptions, find};
 pub use fuse::fuse;

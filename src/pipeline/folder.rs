@@ -65,7 +65,8 @@ fn model(root: &Path, part: &str) -> Option<PathBuf> {
     let entries = std::fs::read_dir(root.join(part)).ok()?;
     let mut models = entries.filter_map(std::result::Result::ok).map(|entry| entry.path()).filter(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let patched = ["f", "c", "dual", "shared", "train"].iter().any(|kind| name.ends_with(&format!(".{kind}.onnx")));
+        let patched =
+            ["f", "c", "dual", "shared", "train", "engine"].iter().any(|kind| name.ends_with(&format!(".{kind}.onnx")));
         name.ends_with(".onnx") && !patched
     });
     let first = models.next()?;

@@ -1,7 +1,7 @@
 use ndarray::Array3;
 
 use crate::prompt::{Prompt, Tokens, Words};
-use crate::runtime;
+use crate::runtime::{self, ProviderSpec};
 use crate::schedulers::Latents;
 
 use super::graphs::Graph;
@@ -9,6 +9,7 @@ use super::heat::HeatCollector;
 use super::injection::Injection;
 use super::plan::Plan;
 use super::rows::{Conditions, Timesteps};
+use super::sizes::{SizeRange, Sizes, padded_slots};
 use super::start::{Generators, first_latents};
 use super::streams::{Dual, OneGraph, Plain, Separate, Shared, StepContext, TwoGraphs};
 use super::trajectory::{Trajectories, Trajectory};
@@ -59,21 +60,23 @@ impl Pipeline {
     /// As [`Pipeline::generate`].
     pub fn sample(&self, request: &Request, observer: &mut dyn Observer) -> Result<Generated> {
         let mut plan = Plan::new(request, &self.scheduler)?;
+        let provider = self.provider()?;
+        plan.choose_graph(request, &self.unet, &provider, self.low_memory)?;
         self.check_concepts(request)?;
         observer.stage(Stage::Text);
         if observer.has_cancelled() {
             return Ok(Generated::nothing());
         }
         let conditioning = self.encode_prompts(request, &plan)?;
-        let injections = self.injections(request, &plan, &conditioning.tokens)?;
+        let injections = self.injections(request, &plan, &conditioning.tokens, &provider)?;
         let mut generators = Generators::new(request.seed, request.batch);
         let trunk = self.first_trajectory(request, &plan, &mut generators, observer)?;
         observer.stage(Stage::Load);
         if observer.has_cancelled() {
             return Ok(Generated::nothing());
         }
-        plan.choose_graph(request, &self.unet, self.low_memory)?;
-        let models = self.models(request, &plan, conditioning.context.shape()[1])?;
+        let sizes = sizes_of(&plan, &conditioning, &injections);
+        let models = self.models(request, &plan, &sizes, &SizeRange::of(sizes, &provider)?)?;
         observer.stage(Stage::Steps(plan.steps - plan.first_step));
         if observer.has_cancelled() {
             return Ok(Generated::nothing());
@@ -120,10 +123,22 @@ impl Pipeline {
         Ok(Conditioning { tokens, context: plan.guidance.contexts(unconditional.view(), prompted.view())? })
     }
 
-    fn injections(&self, request: &Request, plan: &Plan, tokens: &Tokens) -> Result<Vec<Injection>> {
+    /// One for each variation; all of one shape where the provider prepares for shapes.
+    fn injections(
+        &self,
+        request: &Request,
+        plan: &Plan,
+        tokens: &Tokens,
+        provider: &ProviderSpec,
+    ) -> Result<Vec<Injection>> {
         let scales = &request.layer_scales;
         let make = |variation| Injection::new(variation, tokens, self.unet.graphs(), scales, plan.guidance);
-        request.variations.iter().map(make).collect()
+        let made: Vec<Injection> = request.variations.iter().map(make).collect::<Result<_>>()?;
+        if !provider.settles_shapes() {
+            return Ok(made);
+        }
+        let slots = padded_slots(made.iter().map(|injection| injection.delta.nrows()).max().unwrap_or(0));
+        Ok(made.iter().map(|injection| injection.padded(slots)).collect())
     }
 
     fn first_trajectory(
@@ -141,10 +156,10 @@ impl Pipeline {
         Ok(Trajectory { scheduler: plan.scheduler.clone(), latents })
     }
 
-    fn models(&self, request: &Request, plan: &Plan, tokens: usize) -> Result<Models> {
+    fn models(&self, request: &Request, plan: &Plan, sizes: &Sizes, range: &SizeRange) -> Result<Models> {
         let open = |graph: Graph| {
-            let model = self.unet.model(graph)?;
-            model.check_sizes(plan.latents, tokens)?;
+            let model = self.unet.model_for(graph, range)?;
+            model.check_sizes(plan.latents, sizes.tokens)?;
             Ok::<_, Error>(model)
         };
         let two = || Ok::<_, Error>(TwoGraphs::new(open(Graph::F)?, open(Graph::C)?, self.unet.graphs().layers.len()));
@@ -160,8 +175,8 @@ impl Pipeline {
         let plain = matches!(streams, Streams::None) || alone_at_first || alone_at_last;
         let plain = match plain {
             true => {
-                let model = self.unet.plain_model()?;
-                model.check_sizes(plan.latents, tokens)?;
+                let model = self.unet.plain_model_for(range)?;
+                model.check_sizes(plan.latents, sizes.tokens)?;
                 Some(Plain::new(model))
             }
             false => None,
@@ -186,6 +201,17 @@ impl Pipeline {
         if self.low_memory {
             drop(self);
         }
+    }
+}
+
+fn sizes_of(plan: &Plan, conditioning: &Conditioning, injections: &[Injection]) -> Sizes {
+    let [_, height, width] = plan.latents;
+    Sizes {
+        rows: plan.guidance.rows(),
+        latents: [height, width],
+        tokens: conditioning.context.shape()[1],
+        slots: injections.first().map_or(1, |injection| injection.delta.nrows()),
+        prompt_rows: plan.guidance.prompt_rows().len(),
     }
 }
 

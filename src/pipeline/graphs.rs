@@ -41,6 +41,9 @@ impl Graph {
     }
 }
 
+/// How the files of graphs without defaults end.
+const ENGINE: &str = "engine.onnx";
+
 /// The UNet's graphs on disk, and what a concept has to fit.
 #[derive(Clone, Debug)]
 pub struct UnetGraphs {
@@ -86,6 +89,34 @@ impl UnetGraphs {
     /// The graphs that there are, by name, in the order of [`Graph::ALL`].
     pub fn files(&self) -> Vec<(&'static str, &Path)> {
         Graph::ALL.into_iter().filter_map(|graph| Some((graph.name(), self.path(graph)?))).collect()
+    }
+
+    /// The file of `graph` in a form of which every input must be fed, as it is compiled ahead for fixed
+    /// shapes; made beside the graph if need be.
+    ///
+    /// # Errors
+    /// It cannot be read or written.
+    pub(super) fn without_defaults(&self, graph: Graph) -> Result<Option<PathBuf>> {
+        let Some(path) = self.path(graph) else { return Ok(None) };
+        if !matches!(graph, Graph::Dual | Graph::Shared) {
+            return Ok(Some(path.to_owned()));
+        }
+        let target = path.with_extension(ENGINE);
+        let modified = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
+        if modified(&target).is_some_and(|made| Some(made) >= modified(path)) {
+            return Ok(Some(target));
+        }
+        let mut model = Model::open(path)?;
+        if !patch::drop_defaults(&mut model) {
+            return Ok(Some(path.to_owned()));
+        }
+        let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let overwrite = Overwrite::Named(HashSet::from([name.clone()]));
+        let folder = target.parent().unwrap_or(Path::new(""));
+        let mut transaction = Transaction::begin(folder, WriteOptions { overwrite, ..Default::default() })?;
+        transaction.model(&name, &model)?;
+        transaction.commit()?;
+        Ok(Some(target))
     }
 
     /// Finds the patched graphs of the UNet at `source` by their manifest, beside it or under

@@ -48,6 +48,22 @@ impl Injection {
         Ok(injection)
     }
 
+    /// The same with zeros up to `slots` slots: any number of concepts then has one shape.
+    pub fn padded(&self, slots: usize) -> Self {
+        let (own, width) = self.delta.dim();
+        let (rows, tokens, _) = self.mask.dim();
+        let slots = slots.max(own);
+        let (mut delta, mut mask) = (Array2::zeros((slots, width)), Array3::zeros((rows, tokens, slots)));
+        delta.slice_mut(s![..own, ..]).assign(&self.delta);
+        mask.slice_mut(s![.., .., ..own]).assign(&self.mask);
+        Self { delta, mask, offsets: self.offsets.clone() }
+    }
+
+    /// The same with no share of Δ anywhere.
+    pub fn closed(&self) -> Self {
+        Self { mask: Array3::zeros(self.mask.dim()), ..self.clone() }
+    }
+
     fn scale(&mut self, scales: &[LayerScale]) -> Result<()> {
         for &LayerScale { layer, scale } in scales {
             let layers = self.offsets.len() - 1;

@@ -10,10 +10,15 @@
 //!    both streams with the graphs that suit mode and machine.
 //! 5. [`vae`] decodes the latents.
 //!
-//! [`step`] is the fourth of these alone, for hosts that do the rest. [`predict`] is beside that way: single predictions of the noise, as measures need them.
+//! [`step`] is the fourth of these alone, for hosts that do the rest. [`predict`] is beside that way: single
+//! predictions of the noise, as measures need them.
+//!
+//! [`check_provider`] holds a provider against the CPU; `sizes` tells providers that build engines how
+//! long every input will be.
 //!
 //! What the trainer needs of single parts is in [`encoding`].
 
+mod check;
 mod encoding;
 mod error;
 mod folder;
@@ -29,6 +34,7 @@ mod plan;
 mod predict;
 mod request;
 mod rows;
+mod sizes;
 mod start;
 pub mod step;
 mod streams;
@@ -41,9 +47,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::prompt::Tokenizer;
-use crate::runtime::{Session, SessionOptions};
+use crate::runtime::{ProviderSpec, Session, SessionOptions, providers};
 use crate::schedulers::SchedulerConfig;
 
+pub use check::{CheckOptions, Checked, Compared, check_provider};
 pub use encoding::Posterior;
 pub use error::{Error, Result};
 pub use folder::Folder;
@@ -111,6 +118,11 @@ impl Pipeline {
             low_memory: options.low_memory,
             folder,
         })
+    }
+
+    /// The provider that runs, `auto` resolved.
+    fn provider(&self) -> Result<ProviderSpec> {
+        Ok(providers::choose(&self.session.provider)?.spec)
     }
 
     /// Where the pipeline's parts are.

@@ -1,3 +1,4 @@
+use crate::runtime::ProviderSpec;
 use crate::schedulers::{self, Scheduler, SchedulerConfig};
 
 use super::graphs::Graph;
@@ -53,7 +54,16 @@ impl Plan {
     }
 
     /// The graphs that are fastest for this request on this UNet, or those asked for.
-    pub fn choose_graph(&mut self, request: &Request, unet: &Unet, low_memory: bool) -> Result<()> {
+    ///
+    /// # Errors
+    /// What was asked for does not serve the request, or cannot be recorded as a CUDA graph.
+    pub fn choose_graph(
+        &mut self,
+        request: &Request,
+        unet: &Unet,
+        provider: &ProviderSpec,
+        low_memory: bool,
+    ) -> Result<()> {
         if request.variations.is_empty() || self.injected.is_empty() {
             return Ok(());
         }
@@ -72,11 +82,24 @@ impl Plan {
         } else {
             None
         };
+        if provider.asks_for_graphs() {
+            let two = || "the graphs f+c hand maps from one to the other".to_owned();
+            let reason = match request.graphs {
+                GraphChoice::Two => Some(two()),
+                _ => why_not.clone(),
+            };
+            if let Some(reason) = reason {
+                let advice = "CUDA graphs replay `dual` or `shared` alone; leave graphs=yes out";
+                return Err(Error::setting(format!("provider {provider}"), format!("{reason}; {advice}")));
+            }
+        }
         self.graph = Some(match request.graphs {
             GraphChoice::Two => GraphChoice::Two,
             GraphChoice::Auto if why_not.is_some() => GraphChoice::Two,
             // Two runs of half the rows take less memory, where weights are not packed and both map one file.
-            GraphChoice::Auto if request.mode == Mode::Separate && low_memory => GraphChoice::Two,
+            GraphChoice::Auto if request.mode == Mode::Separate && low_memory && !provider.asks_for_graphs() => {
+                GraphChoice::Two
+            }
             GraphChoice::Auto => single.0,
             asked if asked != single.0 => return refuse(format!("they do not serve mode {:?}", request.mode)),
             asked => match why_not {
@@ -117,4 +140,51 @@ fn check(request: &Request) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::concept::Concept;
+    use crate::pipeline::{ConceptUse, Variation};
+    use crate::runtime::SessionOptions;
+
+    fn variation() -> Variation {
+        let concept = Arc::new(Concept::new("thing", "ball"));
+        Variation { concepts: vec![ConceptUse { name: "thing".to_owned(), concept, strength: 1.0 }] }
+    }
+
+    #[test]
+    fn cuda_graphs_are_for_one_graph_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("model.onnx");
+        std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tiny/unet/model.onnx"), &source).unwrap();
+        let unet = Unet::new(&source, None, &SessionOptions::default()).unwrap();
+        let one = Request { variations: vec![variation()], ..Default::default() };
+        let choose = |request: &Request, provider: &str, low_memory: bool| {
+            let mut plan = Plan::new(request, &SchedulerConfig::stable_diffusion())?;
+            plan.choose_graph(request, &unet, &provider.parse().unwrap(), low_memory)?;
+            Ok::<_, Error>(plan.graph)
+        };
+        let chosen = |request: &Request| choose(request, "cuda:graphs=yes", false);
+        for (provider, low_memory, expected) in [
+            ("cpu", false, GraphChoice::Dual),
+            ("cpu", true, GraphChoice::Two),
+            ("cuda", true, GraphChoice::Two),
+            ("cuda:graphs=yes", true, GraphChoice::Dual),
+        ] {
+            assert_eq!(choose(&one, provider, low_memory).unwrap(), Some(expected), "{provider} {low_memory}");
+        }
+        assert_eq!(chosen(&one).unwrap(), Some(GraphChoice::Dual));
+        assert_eq!(chosen(&Request { mode: Mode::Shared, ..one.clone() }).unwrap(), Some(GraphChoice::Shared));
+        let several = Request { variations: vec![variation(), variation()], ..one.clone() };
+        let two = Request { graphs: GraphChoice::Two, ..one.clone() };
+        let maps = Request { attention_maps: true, ..one.clone() };
+        for (request, why) in [(several, "several variations"), (two, "f+c hand maps"), (maps, "attention maps")] {
+            let error = chosen(&request).unwrap_err().to_string();
+            assert!(error.contains(why) && error.contains("leave graphs=yes out"), "{error}");
+        }
+    }
 }

@@ -17,7 +17,7 @@ use super::guidance::Guidance;
 use super::injection::Injection;
 use super::request::{ConceptUse, Variation};
 use super::rows::{Conditions, Rows, Timesteps};
-use super::streams::{optional_inputs, run};
+use super::streams::optional_inputs;
 use super::unet::{OURS, UnetModel};
 use super::{Error, Pipeline, Result};
 
@@ -197,7 +197,7 @@ impl Denoiser {
         let wanted = model.fixed_rows().unwrap_or(group.len());
         let rows: Vec<_> = group.iter().chain(std::iter::repeat(first)).take(wanted).collect();
         let feeds = self.feeds(model, &rows)?;
-        let predicted = run(model, &feeds)?;
+        let predicted = model.noise(&feeds)?;
         Ok(predicted.axis_iter(Axis(0)).take(group.len()).map(|row| row.to_owned()).collect())
     }
 

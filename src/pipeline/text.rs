@@ -29,7 +29,8 @@ impl TextEncoder {
 
     /// The context `[1, 77 · chunks, C]` of a prompt, with its weights put in.
     pub fn encode(&self, tokens: &Tokens) -> Result<Array3<f32>> {
-        let session = self.part.session()?;
+        let length = tokens.ids.ncols();
+        let session = self.part.session_for(|_| vec![1, length])?;
         let chunks: Vec<Array3<f32>> =
             (0..tokens.chunks()).map(|chunk| encode_chunk(&session, tokens, chunk)).collect::<Result<_>>()?;
         let views: Vec<_> = chunks.iter().map(|chunk| chunk.view()).collect();

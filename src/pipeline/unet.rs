@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use ndarray::{Array1, Array2, Ix4};
 
-use crate::runtime::{Dim, ElementType, Session, SessionOptions, Tensor, TensorSpec};
+use crate::runtime::{Dim, ElementType, Session, SessionOptions, Tensor, TensorSpec, providers};
 use crate::schedulers::{Latents, Timestep};
 
 use super::graphs::{Graph, UnetGraphs, fused_serves};
-use super::part::Part;
+use super::part::{Part, Preparation};
 use super::rows::{Rows, Timesteps};
+use super::sizes::SizeRange;
 use super::{Error, Result};
 
 /// Inputs and outputs that the patch added begin so.
@@ -21,6 +22,8 @@ pub(super) struct Unet {
     graphs: UnetGraphs,
     parts: HashMap<Graph, Part>,
     further: Further,
+    /// Whether sessions are made for the sizes that they run with.
+    settles_shapes: bool,
 }
 
 /// Inputs that Stable Diffusion 1.x itself does not have, such as residuals of a ControlNet.
@@ -35,14 +38,18 @@ pub(super) enum Further {
 impl Unet {
     pub fn new(source: &Path, graph_folder: Option<&Path>, options: &SessionOptions) -> Result<Self> {
         let graphs = UnetGraphs::find_or_make(source, graph_folder, fused_serves(options)?)?;
-        let parts = Graph::ALL.into_iter().filter_map(|graph| Some((graph, Part::new(graphs.path(graph)?, options))));
-        Ok(Self { parts: parts.collect(), graphs, further: Further::Refused })
+        Self::of(graphs, Further::Refused, options)
     }
 
     /// The same for those who have the graphs already and feed every input themselves.
-    pub fn fed_by_host(graphs: UnetGraphs, options: &SessionOptions) -> Self {
+    pub fn fed_by_host(graphs: UnetGraphs, options: &SessionOptions) -> Result<Self> {
+        Self::of(graphs, Further::Fed, options)
+    }
+
+    fn of(graphs: UnetGraphs, further: Further, options: &SessionOptions) -> Result<Self> {
+        let settles_shapes = providers::choose(&options.provider)?.spec.settles_shapes();
         let parts = Graph::ALL.into_iter().filter_map(|graph| Some((graph, Part::new(graphs.path(graph)?, options))));
-        Self { parts: parts.collect(), graphs, further: Further::Fed }
+        Ok(Self { parts: parts.collect(), graphs, further, settles_shapes })
     }
 
     pub fn graphs(&self) -> &UnetGraphs {
@@ -53,23 +60,49 @@ impl Unet {
         self.parts.contains_key(&graph)
     }
 
-    /// The graph's session, loaded if need be, with the meaning of its inputs.
+    /// The graph's session for inputs of any size, loaded if need be, with the meaning of its inputs.
     pub fn model(&self, graph: Graph) -> Result<UnetModel> {
+        self.prepared(graph, None)
+    }
+
+    /// The same for the sizes of a run, where the provider prepares for these.
+    pub fn model_for(&self, graph: Graph, sizes: &SizeRange) -> Result<UnetModel> {
+        self.prepared(graph, Some(sizes))
+    }
+
+    fn prepared(&self, graph: Graph, sizes: Option<&SizeRange>) -> Result<UnetModel> {
         let part = self.parts.get(&graph).ok_or_else(|| {
             Error::model(
                 self.graphs.path(Graph::Source).unwrap_or(Path::new("")),
                 format!("has no graph `{}`", graph.name()),
             )
         })?;
-        UnetModel::with_further(part.session()?, self.further)
+        if !self.settles_shapes {
+            return UnetModel::with_further(part.session()?, self.further);
+        }
+        let shapes = sizes.map(|sizes| sizes.shapes(graph, &self.graphs)).transpose()?.unwrap_or_default();
+        // The maps of `f` and `c` go from one session to the other, so these are not recorded.
+        let record = sizes.is_some() && !matches!(graph, Graph::F | Graph::C);
+        let file = self.graphs.without_defaults(graph)?;
+        UnetModel::with_further(part.prepared(Preparation { file, shapes, record })?, self.further)
     }
 
-    /// The model for a stream alone: whichever is loaded already, so that no weights are loaded for it.
+    /// The model for a stream alone and inputs of any size: whichever is loaded already, so that no weights
+    /// are loaded for it.
     pub fn plain_model(&self) -> Result<UnetModel> {
+        self.plain(None)
+    }
+
+    /// The same for the sizes of a run.
+    pub fn plain_model_for(&self, sizes: &SizeRange) -> Result<UnetModel> {
+        self.plain(Some(sizes))
+    }
+
+    fn plain(&self, sizes: Option<&SizeRange>) -> Result<UnetModel> {
         match self.parts.get(&Graph::F).and_then(Part::loaded) {
-            Some(session) => UnetModel::with_further(session, self.further),
-            None if self.has(Graph::Source) => self.model(Graph::Source),
-            None => self.model(Graph::F),
+            Some(session) if !self.settles_shapes => UnetModel::with_further(session, self.further),
+            _ if self.has(Graph::Source) => self.prepared(Graph::Source, sizes),
+            _ => self.prepared(Graph::F, sizes),
         }
     }
 
@@ -124,6 +157,24 @@ impl UnetModel {
             output,
             session,
         })
+    }
+
+    /// Whether the input called `name` must be fed.
+    pub fn requires(&self, name: &str) -> bool {
+        self.session.inputs().iter().any(|spec| spec.name == name)
+    }
+
+    /// The predicted noise of the rows in `feeds`, whose first is the sample; feeds that are as they were at
+    /// the last such run stay on the device.
+    pub fn noise(&self, feeds: &[(String, Tensor)]) -> Result<Latents> {
+        let shape = feeds.first().map(|(_, sample)| sample.shape()).unwrap_or_default();
+        let feeds: Vec<(&str, &Tensor)> = feeds.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        self.latents(self.session.run_resident(&feeds, &self.output, shape)?)
+    }
+
+    /// The name of the context, where the graph reads it.
+    pub fn context(&self) -> Option<&str> {
+        self.context.as_ref().map(|spec| spec.name.as_str())
     }
 
     /// The name of the predicted noise.

@@ -46,7 +46,8 @@ impl Vae {
 
     /// One picture for each row of latents.
     pub fn decode(&self, latents: &Latents) -> Result<Vec<RgbImage>> {
-        let session = self.decoder.session()?;
+        let (_, channels, height, width) = latents.dim();
+        let session = self.decoder.session_for(|_| vec![1, channels, height, width])?;
         latents.axis_iter(Axis(0)).map(|row| self.decode_one(&session, row)).collect()
     }
 
@@ -85,7 +86,8 @@ impl Vae {
         let encoder = self.encoder.as_ref().ok_or_else(|| {
             Error::setting("pictures to latents", "this pipeline has no vae_encoder/model.onnx; export it, too")
         })?;
-        let moments = run_single(&*encoder.session()?, to_tensor(picture))?;
+        let picture = to_tensor(picture);
+        let moments = run_single(&*encoder.session_for(|_| picture.shape().to_vec())?, picture)?;
         let channels = CHANNELS.min(moments.shape()[1]);
         let deviation = (moments.shape()[1] == 2 * channels).then(|| {
             let deviation = |log: f32| (0.5 * log.clamp(-30.0, 20.0)).exp() * self.scaling_factor;

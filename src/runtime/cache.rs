@@ -12,7 +12,7 @@ use std::time::UNIX_EPOCH;
 use ort::session::builder::SessionBuilder;
 use sha2::{Digest, Sha256};
 
-use super::{Error, ProviderKind, ProviderSpec, Result, SessionOptions};
+use super::{Error, ProviderSpec, Result, SessionOptions};
 use crate::onnx::Model;
 
 /// Change when the way entries are made changes.
@@ -44,10 +44,11 @@ impl Entry {
     /// The entry for the model at `path`, or `None` where the provider's graphs cannot be saved.
     pub fn of(path: &Path, options: &SessionOptions, provider: &ProviderSpec) -> Result<Option<Self>> {
         let Some(cache) = &options.cache else { return Ok(None) };
-        if !matches!(provider.kind, ProviderKind::Cpu | ProviderKind::Cuda) {
+        if !provider.keeps_optimised_models() {
             return Ok(None);
         }
-        let variant = format!("{provider} low_memory={}", options.low_memory);
+        let shapes = if provider.settles_shapes() { options.shapes.as_slice() } else { &[] };
+        let variant = format!("{provider} low_memory={} {shapes:?}", options.low_memory);
         let source = format!("{}\n{variant}", absolute(path).display());
         Ok(Some(Self { folder: cache.join("sessions").join(key(path, &variant)?), source }))
     }
@@ -115,6 +116,12 @@ pub(super) fn key(path: &Path, variant: &str) -> Result<String> {
     }
     let digest: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     Ok(digest)
+}
+
+/// Bytes of the model's file and of the files of its weights.
+pub(super) fn weight_bytes(path: &Path) -> Result<u64> {
+    let size = |file: &PathBuf| std::fs::metadata(file).map_or(0, |metadata| metadata.len());
+    Ok(files_of(path)?.iter().map(size).sum())
 }
 
 /// The model's file and every file that holds weights of it.

@@ -6,12 +6,18 @@ use ort::logging::LogLevel;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{OutputSelector, RunOptions, SessionInputValue, SharedSessionInner};
-use ort::value::DynValue;
+use ort::value::{DynTensorValueType, DynValue};
 
 use super::library::environment;
 use super::outputs::{DeviceTensor, Outputs, Value};
 use super::providers::{self, ProviderSpec};
-use super::{Assignment, CacheUse, Error, Result, Tensor, TensorSpec, cache};
+use super::resident::{Placement, Resident, Wanted};
+use super::shapes::{Settled, declared_inputs};
+use super::{Assignment, CacheUse, Error, Result, ShapeRange, Tensor, TensorSpec, cache};
+
+/// The option of a run that tells recorded graphs apart, and the value of it with which none is used.
+pub(super) const GRAPH: &str = "gpu_graph_id";
+const NO_GRAPH: &str = "-1";
 
 /// How a session is made.
 #[derive(Clone, Debug, Default)]
@@ -20,23 +26,17 @@ pub struct SessionOptions {
     pub provider: ProviderSpec,
     /// Folder of the caches: optimised models and engines; `None` caches nothing.
     pub cache: Option<PathBuf>,
-    /// Lengths that dynamic inputs take, for providers that build engines for them.
+    /// Lengths that inputs take, for providers that prepare for them
+    /// ([`ProviderSpec::settles_shapes`]): axes of one length are fixed, of others the range is told.
     pub shapes: Vec<ShapeRange>,
+    /// Record the session's work as a CUDA graph, where the provider's options ask for graphs. Such a
+    /// session is for [`Session::run_resident`] alone.
+    pub record: bool,
     /// Threads of this session's own pool; `None` shares one pool among all sessions, which
     /// therefore never oversubscribe the cores.
     pub threads: Option<usize>,
     /// Spend less memory at the price of speed: no memory arena, no prepacked weights.
     pub low_memory: bool,
-}
-
-/// The lengths that a dynamic input takes: the smallest, the usual and the largest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct ShapeRange {
-    pub input: String,
-    pub min: Vec<usize>,
-    pub usual: Vec<usize>,
-    pub max: Vec<usize>,
 }
 
 /// A loaded model that any number of threads may share; runs take turns.
@@ -49,7 +49,17 @@ pub struct Session {
     provider: ProviderSpec,
     assignment: Option<Assignment>,
     cache: CacheUse,
-    inner: Mutex<ort::session::Session>,
+    /// Whether runs are recorded as CUDA graphs.
+    records: bool,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    session: ort::session::Session,
+    resident: Option<Resident>,
+    /// How many resident bindings there have been.
+    bindings: i32,
 }
 
 /// What is fed to one input of a run.
@@ -97,7 +107,10 @@ impl Session {
         };
         let made = match entry.model() {
             Some(model) => Ok((model, CacheUse::Hit)),
-            None => entry.make(path, builder(options, &provider, "")?).map(|model| (model, CacheUse::Made)),
+            None => {
+                let preparation = Preparation::of(path, options, &provider)?;
+                entry.make(path, builder(options, &provider, &preparation)?).map(|model| (model, CacheUse::Made))
+            }
         };
         let cached = made.and_then(|(model, use_of_cache)| {
             let session = Self::load(path, &model, options, provider.clone(), GraphOptimizationLevel::Disable)?;
@@ -119,12 +132,11 @@ impl Session {
         level: GraphOptimizationLevel,
     ) -> Result<Self> {
         let refused = |error: ort::Error| Error::Open { model: path.to_owned(), reason: error.to_string() };
-        let key = match &options.cache {
-            Some(_) => cache::key(path, &provider.to_string())?,
-            None => String::new(),
-        };
-        let mut builder = builder(options, &provider, &key)?.with_optimization_level(level)?;
-        Self::new(path, builder.commit_from_file(file).map_err(refused)?, provider)
+        let preparation = Preparation::of(path, options, &provider)?;
+        let mut builder = builder(options, &provider, &preparation)?.with_optimization_level(level)?;
+        let session =
+            builder.commit_from_file(file).map_err(refused).map_err(|error| provider.advised(error, options))?;
+        Self::new(path, session, provider, options)
     }
 
     /// Loads a model from memory; `name` stands for its file in messages.
@@ -135,12 +147,17 @@ impl Session {
         let name = name.as_ref();
         let refused = |error: ort::Error| Error::Open { model: name.to_owned(), reason: error.to_string() };
         let provider = providers::choose(&options.provider)?.spec;
-        let mut builder = builder(options, &provider, "")?;
+        let mut builder = builder(options, &provider, &Preparation::default())?;
         let session = builder.commit_from_memory(bytes).map_err(refused)?;
-        Self::new(name, session, provider)
+        Self::new(name, session, provider, options)
     }
 
-    fn new(path: &Path, session: ort::session::Session, provider: ProviderSpec) -> Result<Self> {
+    fn new(
+        path: &Path,
+        session: ort::session::Session,
+        provider: ProviderSpec,
+        options: &SessionOptions,
+    ) -> Result<Self> {
         let model: Arc<Path> = path.into();
         let spec = |name: &str, dtype: &ort::value::ValueType, optional: bool| {
             TensorSpec::from_ort(name, dtype, optional).map_err(|reason| Error::Tensor {
@@ -163,10 +180,11 @@ impl Session {
             inputs,
             optional_inputs,
             outputs,
+            records: options.record && provider.asks_for_graphs(),
             provider,
             assignment,
             cache: CacheUse::Off,
-            inner: Mutex::new(session),
+            inner: Mutex::new(Inner { session, resident: None, bindings: 0 }),
         })
     }
 
@@ -247,6 +265,74 @@ impl Session {
         self.run_plainly(inputs, fetch).map_err(failed)
     }
 
+    /// Copies a tensor to where this session computes, to be fed to any number of runs.
+    ///
+    /// # Errors
+    /// The device is out of memory or cannot be reached.
+    pub fn upload(&self, tensor: &Tensor) -> Result<DeviceTensor> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner).session.inner();
+        let copy = tensor.owned()?;
+        let value = match self.provider.device_memory() {
+            Some((device, id)) => copy.downcast::<DynTensorValueType>()?.to(device, id)?.into_dyn(),
+            None => copy,
+        };
+        Ok(DeviceTensor::new(value, inner)?)
+    }
+
+    /// Runs for one output, of `shape`, with a binding that is kept for the next such run: feeds that are as
+    /// they were are not sent to the device again. On a provider that computes in the host's memory this is
+    /// an ordinary run, which copies nothing.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub fn run_resident(&self, feeds: &[(&str, &Tensor)], output: &str, shape: &[usize]) -> Result<Tensor> {
+        match self.provider.placement(self.records) {
+            Some(placement) => Ok(self.run_at(&placement, feeds, output, shape)?.0),
+            None => {
+                let feeds: Vec<(&str, Feed<'_>)> = feeds.iter().map(|&(name, tensor)| (name, tensor.into())).collect();
+                let fetch = |name: &str| if name == output { Fetch::Host } else { Fetch::Skip };
+                self.run_fetching(&feeds, fetch)?.take(output)
+            }
+        }
+    }
+
+    /// Runs with the resident binding; answers with the output and how many feeds were sent.
+    fn run_at(
+        &self,
+        placement: &Placement,
+        feeds: &[(&str, &Tensor)],
+        output: &str,
+        shape: &[usize],
+    ) -> Result<(Tensor, usize)> {
+        let failed = |error: ort::Error| Error::Run { model: self.model.to_path_buf(), reason: error.to_string() };
+        let checked: Vec<(&str, Feed<'_>)> = feeds.iter().map(|&(name, tensor)| (name, tensor.into())).collect();
+        self.check_feeds(&checked)?;
+        let wanted = self.wanted(output, shape)?;
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let Inner { session, resident, bindings } = &mut *inner;
+        let sent = match resident.as_mut().filter(|resident| resident.fits(feeds, &wanted)) {
+            Some(resident) => resident.update(feeds).map_err(failed)?,
+            None => {
+                *bindings += 1;
+                *resident = None;
+                *resident = Some(Resident::new(session, placement, feeds, wanted, *bindings).map_err(failed)?);
+                feeds.len()
+            }
+        };
+        let Some(resident) = resident else { return Err(Error::Runtime("nothing is bound".to_owned())) };
+        Ok((resident.run(session).map_err(failed)?, sent))
+    }
+
+    fn wanted(&self, output: &str, shape: &[usize]) -> Result<Wanted> {
+        let wrong =
+            |reason: String| Error::Tensor { model: self.model.to_path_buf(), tensor: output.to_owned(), reason };
+        let spec = self.output(output).ok_or_else(|| wrong("is no output of this model".to_owned()))?;
+        match spec.mismatch(spec.element_type, shape) {
+            Some(reason) => Err(wrong(reason)),
+            None => Ok(Wanted { name: output.to_owned(), element_type: spec.element_type, shape: shape.to_owned() }),
+        }
+    }
+
     /// Runs with outputs bound to the device's memory, so that those kept there are never copied.
     ///
     /// Host tensors are bound as copies that ONNX Runtime owns: binding a borrowed tensor deadlocks.
@@ -257,7 +343,8 @@ impl Session {
         fetch: impl Fn(&str) -> Fetch,
         (device, device_id): (AllocationDevice<'static>, i32),
     ) -> ort::Result<Outputs> {
-        let mut session = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut locked = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = &mut locked.session;
         let inner = session.inner();
         let mut binding = session.create_binding()?;
         for ((name, feed), standard) in feeds.iter().zip(laid_out) {
@@ -277,7 +364,11 @@ impl Session {
             }
         }
         binding.synchronize_inputs()?;
-        let mut results = session.run_binding(&binding)?;
+        let mut run = RunOptions::new()?;
+        if self.records {
+            run.set(GRAPH, NO_GRAPH)?;
+        }
+        let mut results = session.run_binding_with_options(&binding, &run)?;
         let mut values = Vec::new();
         for spec in &self.outputs {
             let Some(value) = results.remove(&spec.name) else { continue };
@@ -294,7 +385,8 @@ impl Session {
         let wanted = self.outputs.iter().filter(|spec| fetch(&spec.name) != Fetch::Skip);
         let selector = wanted.fold(OutputSelector::no_default(), |selector, spec| selector.with(&spec.name));
         let options = RunOptions::new()?.with_outputs(selector);
-        let mut session = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut locked = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = &mut locked.session;
         let inner = session.inner();
         let outputs = session.run_with_options(inputs, &options)?;
         let mut values = Vec::with_capacity(outputs.len());
@@ -348,7 +440,29 @@ fn collect(value: DynValue, fetch: Fetch, session: &Arc<SharedSessionInner>) -> 
     }
 }
 
-fn builder(options: &SessionOptions, provider: &ProviderSpec, cache_key: &str) -> Result<SessionBuilder> {
+/// What the provider is told of the model before it is loaded.
+#[derive(Debug, Default)]
+struct Preparation {
+    settled: Settled,
+    cache_key: String,
+    weight_bytes: u64,
+}
+
+impl Preparation {
+    fn of(path: &Path, options: &SessionOptions, provider: &ProviderSpec) -> Result<Self> {
+        if !provider.settles_shapes() {
+            return Ok(Self::default());
+        }
+        let settled = match options.shapes.as_slice() {
+            [] => Settled::default(),
+            shapes => Settled::of(&declared_inputs(path)?, shapes),
+        };
+        let cache_key = cache::key(path, &format!("{provider} {:?}", options.shapes))?;
+        Ok(Self { settled, cache_key, weight_bytes: cache::weight_bytes(path)? })
+    }
+}
+
+fn builder(options: &SessionOptions, provider: &ProviderSpec, preparation: &Preparation) -> Result<SessionBuilder> {
     let loaded = environment()?;
     let mut builder =
         ort::session::Session::builder(&loaded.environment)?.with_optimization_level(GraphOptimizationLevel::All)?;
@@ -365,7 +479,12 @@ fn builder(options: &SessionOptions, provider: &ProviderSpec, cache_key: &str) -
         builder = builder.with_prepacking(false)?.with_memory_pattern(false)?;
     }
     builder = Assignment::record(builder)?;
-    provider.register(builder, &providers::Context { options, cache_key })
+    for (name, length) in &preparation.settled.fixed {
+        builder = builder.with_dimension_override(name, i64::try_from(*length).unwrap_or(i64::MAX))?;
+    }
+    let Preparation { settled, cache_key, weight_bytes } = preparation;
+    let context = providers::Context { options, cache_key, ranges: &settled.ranges, weight_bytes: *weight_bytes };
+    provider.register(builder, &context)
 }
 
 /// A pool of its own must not spin, or it takes the cores from the other sessions.

@@ -3,6 +3,9 @@ use std::fmt;
 use ort::value::ValueType;
 
 use super::{ElementType, Tensor};
+use crate::onnx::DataType;
+use crate::onnx::proto::tensor_shape_proto::dimension;
+use crate::onnx::proto::{ValueInfoProto, type_proto};
 
 /// One axis of an input or output as the model declares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +41,23 @@ impl TensorSpec {
             Err(_) => Dim::Symbolic(dimension_symbols.get(axis).cloned().unwrap_or_default()),
         });
         Ok(Self { name: name.to_owned(), element_type, dims: dims.collect(), optional })
+    }
+
+    /// What a model's file says of an input.
+    pub(super) fn from_proto(input: &ValueInfoProto, optional: bool) -> Result<Self, String> {
+        let Some(type_proto::Value::TensorType(tensor)) = input.r#type.as_ref().and_then(|it| it.value.as_ref()) else {
+            return Err("is no tensor".to_owned());
+        };
+        let number = tensor.elem_type();
+        let element_type = DataType::try_from(number).ok().and_then(ElementType::from_proto);
+        let element_type =
+            element_type.ok_or_else(|| format!("has elements of type {number}, which are not supported"))?;
+        let dims = tensor.shape.iter().flat_map(|shape| &shape.dim).map(|dim| match &dim.value {
+            Some(dimension::Value::DimValue(length)) if *length >= 0 => Dim::Fixed(*length as usize),
+            Some(dimension::Value::DimParam(name)) => Dim::Symbolic(name.clone()),
+            _ => Dim::Symbolic(String::new()),
+        });
+        Ok(Self { name: input.name().to_owned(), element_type, dims: dims.collect(), optional })
     }
 
     /// The number of axes.

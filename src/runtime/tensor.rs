@@ -3,6 +3,8 @@ use ndarray::{Array, ArrayD, Dimension, IxDyn};
 use ort::session::SessionInputValue;
 use ort::value::{DynValue, TensorElementType, TensorRef, TensorValueTypeMarker, Value};
 
+use crate::onnx::DataType;
+
 /// A value of any element type that diffusion models use.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
@@ -44,7 +46,7 @@ pub trait Element: Sized + Clone {
 }
 
 macro_rules! elements {
-    ($($variant:ident $rust:ty, $ort:ident, $name:literal;)*) => {
+    ($($variant:ident $rust:ty, $ort:ident, $proto:ident, $name:literal;)*) => {
         $(impl Element for $rust {
             const TYPE: ElementType = ElementType::$variant;
             fn wrap(array: ArrayD<Self>) -> Tensor {
@@ -61,6 +63,14 @@ macro_rules! elements {
         impl ElementType {
             pub(super) fn from_ort(element: TensorElementType) -> Option<Self> {
                 match element { $(TensorElementType::$ort => Some(Self::$variant),)* _ => None }
+            }
+
+            pub(super) fn from_proto(element: DataType) -> Option<Self> {
+                match element { $(DataType::$proto => Some(Self::$variant),)* _ => None }
+            }
+
+            pub(super) fn to_ort(self) -> TensorElementType {
+                match self { $(Self::$variant => TensorElementType::$ort,)* }
             }
 
             /// The name that ONNX uses, e.g. `float16`.
@@ -102,6 +112,38 @@ macro_rules! elements {
                 match self { $(Self::$variant(array) => Ok(TensorRef::from_array_view(array.view())?.into()),)* }
             }
 
+            /// Writes the elements, in row-major order, to `target`; answers whether they lay in that order.
+            ///
+            /// # Safety
+            /// `target` must be memory of the host with room for all elements.
+            pub(super) unsafe fn write_to(&self, target: *mut std::ffi::c_void) -> bool {
+                match self {
+                    $(Self::$variant(array) => array.as_slice().map(|elements| {
+                        // SAFETY: the caller vouches for the room.
+                        unsafe { std::ptr::copy_nonoverlapping(elements.as_ptr(), target.cast(), elements.len()) }
+                    }).is_some(),)*
+                }
+            }
+
+            /// A copy of elements in row-major order.
+            ///
+            /// # Safety
+            /// `source` must be memory of the host that holds as many elements of this type as `shape` says.
+            pub(super) unsafe fn read_from(
+                source: *const std::ffi::c_void,
+                element_type: ElementType,
+                shape: &[usize],
+            ) -> Option<Self> {
+                let count = shape.iter().product();
+                match element_type {
+                    $(ElementType::$variant => {
+                        // SAFETY: the caller vouches for the elements.
+                        let elements = unsafe { std::slice::from_raw_parts(source.cast::<$rust>(), count) };
+                        ArrayD::from_shape_vec(IxDyn(shape), elements.to_vec()).ok().map(Self::$variant)
+                    })*
+                }
+            }
+
             /// A value that owns a copy of this tensor.
             pub(super) fn owned(&self) -> ort::Result<DynValue> {
                 match self { $(Self::$variant(array) => Ok(ort::value::Tensor::from_array(standard(array.clone()))?.into_dyn()),)* }
@@ -111,14 +153,14 @@ macro_rules! elements {
 }
 
 elements! {
-    F32 f32, Float32, "float32";
-    F16 f16, Float16, "float16";
-    F64 f64, Float64, "float64";
-    I64 i64, Int64, "int64";
-    I32 i32, Int32, "int32";
-    I8 i8, Int8, "int8";
-    U8 u8, Uint8, "uint8";
-    Bool bool, Bool, "bool";
+    F32 f32, Float32, Float, "float32";
+    F16 f16, Float16, Float16, "float16";
+    F64 f64, Float64, Double, "float64";
+    I64 i64, Int64, Int64, "int64";
+    I32 i32, Int32, Int32, "int32";
+    I8 i8, Int8, Int8, "int8";
+    U8 u8, Uint8, Uint8, "uint8";
+    Bool bool, Bool, Bool, "bool";
 }
 
 fn standard<T: Clone>(array: ArrayD<T>) -> ArrayD<T> {

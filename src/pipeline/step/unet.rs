@@ -40,7 +40,7 @@ impl StepUnet {
         let fuse = fused_serves(&options.session)?;
         let graphs = UnetGraphs::open(path.as_ref(), options.graph_folder.as_deref(), fuse)?;
         let provider = providers::choose(&options.session.provider)?.spec.kind;
-        let unet = Unet::fed_by_host(graphs, &options.session);
+        let unet = Unet::fed_by_host(graphs, &options.session)?;
         Ok(Self {
             evaluator: Evaluator::new(unet, options.graphs, provider),
             mode: options.mode,

@@ -5,7 +5,7 @@ use crate::pipeline::injection::Injection;
 use crate::pipeline::rows::{Conditions, Rows, Timesteps};
 use crate::pipeline::unet::{OURS, UnetModel};
 use crate::pipeline::{Error, Result};
-use crate::runtime::{Fetch, Tensor};
+use crate::runtime::Tensor;
 use crate::schedulers::Latents;
 
 use super::{Separate, StepContext};
@@ -49,8 +49,14 @@ impl Separate for Dual {
         let timesteps = if each.is_empty() { given.timesteps } else { Timesteps::Each(&each) };
         let given = Conditions { timesteps, further: &further, ..given };
         let mut feeds = self.model.feeds(Rows { sample: &sample, given });
-        feeds.extend(step.open.then(|| optional_inputs(&self.model, &step.injections[0])).into_iter().flatten());
-        let noise = run(&self.model, &feeds)?;
+        match step.injections.first() {
+            Some(injection) if step.open => feeds.extend(optional_inputs(&self.model, injection)),
+            Some(injection) if self.model.requires(&format!("{OURS}mask")) => {
+                feeds.extend(optional_inputs(&self.model, &injection.closed()));
+            }
+            _ => {}
+        }
+        let noise = self.model.noise(&feeds)?;
         let half = foundation.shape()[0];
         let (first, second) = (noise.slice(s![..half, .., .., ..]), noise.slice(s![half.., .., .., ..]));
         Ok((first.to_owned(), vec![second.to_owned()]))
@@ -65,11 +71,4 @@ pub(in crate::pipeline) fn optional_inputs(model: &UnetModel, injection: &Inject
         Some((spec.name.clone(), tensor.cast(spec.element_type)))
     });
     named.collect()
-}
-
-/// Runs the model for its first output.
-pub(in crate::pipeline) fn run(model: &UnetModel, feeds: &[(String, Tensor)]) -> Result<Latents> {
-    let feeds: Vec<_> = feeds.iter().map(|(name, tensor)| (name.as_str(), tensor.into())).collect();
-    let fetch = |name: &str| if name == model.output() { Fetch::Host } else { Fetch::Skip };
-    model.latents(model.session.run_fetching(&feeds, fetch)?.take(model.output())?)
 }

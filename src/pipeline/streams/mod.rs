@@ -21,7 +21,7 @@ use super::heat::HeatCollector;
 use super::injection::Injection;
 use super::rows::{Conditions, Rows};
 
-pub(super) use dual::{Dual, optional_inputs, run};
+pub(super) use dual::{Dual, optional_inputs};
 pub(super) use plain::Plain;
 pub(super) use shared::OneGraph;
 pub(super) use two_graphs::TwoGraphs;

@@ -2,7 +2,6 @@ use ndarray::{Axis, concatenate};
 
 use crate::pipeline::unet::UnetModel;
 use crate::pipeline::{Error, Result};
-use crate::runtime::{Feed, Fetch};
 use crate::schedulers::Latents;
 
 use super::StepContext;
@@ -22,12 +21,7 @@ impl Plain {
     pub fn predict(&self, rows: &Latents, step: &StepContext<'_>) -> Result<Latents> {
         in_groups(&self.model, rows.shape()[0], |group| {
             let group: Vec<usize> = group.collect();
-            let feeds = self.model.feeds(step.rows(rows).select(&group).view());
-            let feeds: Vec<(&str, Feed<'_>)> =
-                feeds.iter().map(|(name, tensor)| (name.as_str(), tensor.into())).collect();
-            let output = self.model.output();
-            let fetch = |name: &str| if name == output { Fetch::Host } else { Fetch::Skip };
-            self.model.latents(self.model.session.run_fetching(&feeds, fetch)?.take(output)?)
+            self.model.noise(&self.model.feeds(step.rows(rows).select(&group).view()))
         })
     }
 }

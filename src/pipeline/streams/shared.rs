@@ -6,7 +6,7 @@ use crate::pipeline::unet::{OURS, UnetModel};
 use crate::runtime::Tensor;
 use crate::schedulers::Latents;
 
-use super::dual::{optional_inputs, run};
+use super::dual::optional_inputs;
 use super::{Shared, StepContext};
 
 /// Both streams in one run of `shared`: rows without a concept once.
@@ -34,6 +34,6 @@ impl Shared for OneGraph {
         feeds.extend(optional_inputs(&self.model, &step.injections[variation]));
         let concept_rows: Array1<i64> = concept_rows.iter().map(|&row| row as i64).collect();
         feeds.push((format!("{OURS}rows"), Tensor::from(concept_rows)));
-        run(&self.model, &feeds)
+        self.model.noise(&feeds)
     }
 }

@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use ndarray::{Array3, Axis, Ix3, concatenate};
 
@@ -15,7 +16,8 @@ use super::{Plain, Separate, Shared, StepContext};
 
 /// `f`, then `c` with `f`'s maps, which stay in the memory of the device.
 ///
-/// Values depend on the prompt alone, so they are fetched and added to once, at the first step.
+/// Values depend on the prompt alone, so they are fetched and added to once, at the first step, and stay on
+/// the device from there on, as does the context.
 #[derive(Debug)]
 pub(in crate::pipeline) struct TwoGraphs {
     f: UnetModel,
@@ -25,13 +27,15 @@ pub(in crate::pipeline) struct TwoGraphs {
     /// V `[rows, L, d]` of each layer, by the group's first row.
     values: HashMap<usize, Vec<Array3<f32>>>,
     /// V̄ as `c` wants it, by variation (`None`: Δ is zero) and the group's first row.
-    injected: HashMap<(Option<usize>, usize), Vec<Tensor>>,
+    injected: HashMap<(Option<usize>, usize), Vec<DeviceTensor>>,
+    /// The context as `f` wants it, by the group's first row.
+    contexts: HashMap<usize, DeviceTensor>,
 }
 
 impl TwoGraphs {
     pub fn new(f: UnetModel, c: UnetModel, layers: usize) -> Self {
         let plain = Plain::new(f.clone());
-        Self { f, c, plain, layers, values: HashMap::new(), injected: HashMap::new() }
+        Self { f, c, plain, layers, values: HashMap::new(), injected: HashMap::new(), contexts: HashMap::new() }
     }
 
     /// The model of F's stream.
@@ -42,7 +46,16 @@ impl TwoGraphs {
     /// Runs `f` for some rows and returns their noise and maps.
     fn foundation(&mut self, rows: Rows<'_>, first: usize) -> Result<(Latents, Vec<DeviceTensor>)> {
         let feeds = self.f.feeds(rows);
-        let feeds: Vec<(&str, Feed<'_>)> = feeds.iter().map(|(name, tensor)| (name.as_str(), tensor.into())).collect();
+        let context = feeds.iter().find(|(name, _)| Some(name.as_str()) == self.f.context());
+        if let (Some((_, context)), Entry::Vacant(place)) = (context, self.contexts.entry(first)) {
+            place.insert(self.f.session.upload(context)?);
+        }
+        let kept = self.contexts.get(&first);
+        let named = feeds.iter().map(|(name, tensor)| match kept {
+            Some(context) if Some(name.as_str()) == self.f.context() => (name.as_str(), Feed::from(context)),
+            _ => (name.as_str(), Feed::from(tensor)),
+        });
+        let feeds: Vec<(&str, Feed<'_>)> = named.collect();
         let values_known = self.values.contains_key(&first);
         let fetch = |name: &str| match name.strip_prefix(OURS) {
             Some(ours) if ours.ends_with(".probs") => Fetch::Device,
@@ -84,7 +97,7 @@ impl TwoGraphs {
             let spec = self.c.session.input(&value_name(layer));
             let spec =
                 spec.ok_or_else(|| Error::model(self.c.session.model(), format!("has no {}", value_name(layer))))?;
-            Ok(Tensor::from(injected).cast(spec.element_type))
+            Ok(self.c.session.upload(&Tensor::from(injected).cast(spec.element_type))?)
         });
         let tensors = tensors.collect::<Result<_>>()?;
         self.injected.insert(key, tensors);

@@ -51,7 +51,8 @@ pub fn choose(spec: &ProviderSpec) -> Result<Choice> {
 fn try_to_register(spec: &ProviderSpec) -> Result<()> {
     let builder = ort::session::Session::builder(&environment()?.environment)?;
     let options = SessionOptions::default();
-    spec.register(builder, &Context { options: &options, cache_key: "" }).map(drop)
+    let context = Context { options: &options, cache_key: "", ranges: &[], weight_bytes: 0 };
+    spec.register(builder, &context).map(drop)
 }
 
 #[cfg(test)]

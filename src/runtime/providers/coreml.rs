@@ -34,6 +34,12 @@ pub(super) static PROVIDER: Provider = Provider {
             help: "take only nodes with fixed shapes (default no)",
         },
         ProviderOption {
+            name: "fast",
+            key: "SpecializationStrategy",
+            kind: ValueKind::Flag("FastPrediction", "Default"),
+            help: "compile for speed, at the price of longer starts (default no)",
+        },
+        ProviderOption {
             name: "cache",
             key: "ModelCacheDirectory",
             kind: ValueKind::Text,
@@ -46,4 +52,5 @@ pub(super) static PROVIDER: Provider = Provider {
     },
     compiled_in: || CoreML::is_available().unwrap_or(false),
     memory: None,
+    settles_shapes: |spec| spec.says_yes("static_shapes") == Some(true),
 };

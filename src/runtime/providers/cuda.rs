@@ -2,7 +2,10 @@ use ort::ep::{ArbitrarilyConfigurableExecutionProvider as _, CUDA, ExecutionProv
 use ort::memory::AllocationDevice;
 
 use super::option::{FLAG, ProviderOption, ValueKind};
-use super::{Provider, ProviderKind};
+use super::{Provider, ProviderKind, ProviderSpec};
+
+/// Only sessions that are made for it may record: ONNX Runtime refuses models with nodes elsewhere.
+const GRAPHS: &str = "enable_cuda_graph";
 
 pub(super) static PROVIDER: Provider = Provider {
     kind: ProviderKind::Cuda,
@@ -61,11 +64,31 @@ pub(super) static PROVIDER: Provider = Provider {
             kind: FLAG,
             help: "run convolutions channels-last (default no)",
         },
+        ProviderOption {
+            name: "fuse_conv_bias",
+            key: "fuse_conv_bias",
+            kind: FLAG,
+            help: "run convolution, bias and activation as one (default no; the first step takes longer)",
+        },
+        ProviderOption {
+            name: "graphs",
+            key: GRAPHS,
+            kind: FLAG,
+            help: "record a step as a CUDA graph and replay it: for one concept or mix on `dual` or `shared` \
+                   (default no)",
+        },
+        ProviderOption {
+            name: "pinned",
+            key: "infusion.pinned",
+            kind: FLAG,
+            help: "send and fetch through pinned memory of the host (default yes)",
+        },
     ],
-    build: |options, _| {
-        let pairs = options.iter();
+    build: |options, context| {
+        let pairs = options.iter().filter(|(key, _)| key != GRAPHS || context.options.record);
         pairs.fold(CUDA::default(), |provider, (key, value)| provider.with_arbitrary_config(key, value)).build()
     },
     compiled_in: || CUDA::is_available().unwrap_or(false),
     memory: Some(AllocationDevice::CUDA),
+    settles_shapes: ProviderSpec::asks_for_graphs,
 };

@@ -2,9 +2,23 @@
 //!
 //! To add a provider: write `<name>.rs` with a `PROVIDER` table (its names, its
 //! options and the keys that ONNX Runtime knows them by, how to register it,
-//! where its outputs live, what it needs on the machine), add a variant to
-//! [`ProviderKind`] and a line to `REGISTRY`. Parsing, help, `auto`, errors and
-//! `infusion providers` follow from the table.
+//! where its outputs live, whether it prepares sessions for their shapes, what it
+//! needs on the machine), add a variant to [`ProviderKind`] and a line to
+//! `REGISTRY`. Parsing, help, `auto`, errors and `infusion providers` follow from
+//! the table.
+//!
+//! What each does with the streams' data:
+//!
+//! | provider | from F to C | inputs that do not change | shapes |
+//! |---|---|---|---|
+//! | `cpu` | by reference | by reference | free, or settled (`static_shapes`) |
+//! | `cuda` | on the card | stay on the card | free; settled where graphs are recorded |
+//! | `tensorrt` | on the card | stay on the card | settled, or a profile for a range |
+//! | `directml` | on the card | sent at each run | settled |
+//! | `coreml`, `openvino` | through the host | sent at each run | free, or settled (`static_shapes`) |
+//!
+//! The latents come to the host after each step, where scheduler and guidance are: 64 kB a picture.
+//! Of these only the CPU has been run; see README.md.
 
 mod auto;
 mod coreml;
@@ -25,7 +39,9 @@ use ort::session::builder::SessionBuilder;
 pub use auto::{Choice, available, choose};
 pub use option::{ProviderOption, ValueKind};
 
-use super::session::{SessionOptions, ShapeRange};
+use super::resident::Placement;
+use super::session::SessionOptions;
+use super::shapes::ShapeRange;
 use super::{Error, Result};
 
 /// The providers that this crate knows.
@@ -63,7 +79,12 @@ pub struct Provider {
     compiled_in: fn() -> bool,
     /// The memory where its outputs live, if that is not the host's.
     memory: Option<AllocationDevice<'static>>,
+    /// Whether it prepares a session for the shapes that it will run with.
+    settles_shapes: fn(&ProviderSpec) -> bool,
 }
+
+/// Options whose keys begin so are this crate's own: ONNX Runtime does not see them.
+const OWN: &str = "infusion.";
 
 /// What a provider may want to know of the session that it is registered for.
 pub(super) struct Context<'a> {
@@ -71,6 +92,10 @@ pub(super) struct Context<'a> {
     pub options: &'a SessionOptions,
     /// Identifies model, patch, shapes and versions in file names of caches.
     pub cache_key: &'a str,
+    /// Inputs with a free axis, and how long it may be.
+    pub ranges: &'a [ShapeRange],
+    /// Bytes of the model with its weights.
+    pub weight_bytes: u64,
 }
 
 /// Every provider, in the order of `infusion providers`.
@@ -115,7 +140,64 @@ impl ProviderSpec {
             let option = provider.option(name)?;
             Ok((option.key.to_owned(), option.translate(provider.name, value)?))
         });
-        pairs.collect()
+        pairs.filter(|pair| !pair.as_ref().is_ok_and(|(key, _)| key.starts_with(OWN))).collect()
+    }
+
+    /// Whether the option called `name` was given as yes.
+    fn says_yes(&self, name: &str) -> Option<bool> {
+        let option = self.kind.provider()?.option(name).ok()?;
+        Some(option.translate("", self.option(name)?).ok()? == "1")
+    }
+
+    /// The least and the most of an option that is a range, such as `512-768`.
+    pub fn range(&self, name: &str) -> Option<(usize, usize)> {
+        option::range(self.option(name)?)
+    }
+
+    /// Whether sessions are prepared for the shapes that they will run with
+    /// ([`SessionOptions::shapes`]), so that all inputs had better be fed and of one size.
+    pub fn settles_shapes(&self) -> bool {
+        self.kind.provider().is_some_and(|provider| (provider.settles_shapes)(self))
+    }
+
+    /// Whether the options ask for CUDA graphs.
+    pub fn asks_for_graphs(&self) -> bool {
+        self.kind == ProviderKind::Cuda && self.says_yes("graphs") == Some(true)
+    }
+
+    /// Whether an optimised model can be saved and loaded again: not with layouts that only the provider
+    /// knows, and not where the recorder wants to see the graph as it was exported.
+    pub(super) fn keeps_optimised_models(&self) -> bool {
+        match self.kind {
+            ProviderKind::Cpu => true,
+            ProviderKind::Cuda => !self.asks_for_graphs() && self.says_yes("nhwc") != Some(true),
+            _ => false,
+        }
+    }
+
+    /// Where resident runs keep their inputs and output; `None` where that is the host's memory, or the
+    /// provider is not known to serve them.
+    pub(super) fn placement(&self, fixed: bool) -> Option<Placement> {
+        let (device, id) = self.device_memory().filter(|(device, _)| *device == AllocationDevice::CUDA)?;
+        let pinned = (self.says_yes("pinned") != Some(false)).then_some(AllocationDevice::CUDA_PINNED);
+        Some(Placement { device, id, pinned, fixed })
+    }
+
+    /// The error of a model that could not be loaded, with what to do where the options are the reason.
+    pub(super) fn advised(&self, error: Error, options: &SessionOptions) -> Error {
+        match error {
+            Error::Open { model, reason } if options.record && self.asks_for_graphs() => {
+                let advice = "CUDA graphs (graphs=yes) need every node on the card and shapes that do not change; \
+                              leave graphs=yes out, or export the model anew with plain operators";
+                Error::Open { model, reason: format!("{reason}. {advice}") }
+            }
+            other => other,
+        }
+    }
+
+    /// Whether it reads inputs and leaves outputs in the host's memory.
+    pub fn computes_on_host(&self) -> bool {
+        self.device_memory().is_none()
     }
 
     /// The memory that outputs kept on the device live in; `None` for the host's.
@@ -134,8 +216,13 @@ impl ProviderSpec {
             ProviderKind::DirectMl => builder.with_memory_pattern(false)?.with_parallel_execution(false)?,
             _ => builder,
         };
-        let dispatch = (provider.build)(&self.translated(provider)?, context).error_on_failure();
-        builder.with_execution_providers([dispatch]).map_err(|error| provider.not_usable(&error.to_string()))
+        let mut dispatches = vec![(provider.build)(&self.translated(provider)?, context).error_on_failure()];
+        if self.kind == ProviderKind::TensorRt {
+            // What TensorRT does not take stays on the card.
+            let device = ("device_id".to_owned(), self.device_id().to_string());
+            dispatches.push((cuda::PROVIDER.build)(&[device], context).error_on_failure());
+        }
+        builder.with_execution_providers(dispatches).map_err(|error| provider.not_usable(&error.to_string()))
     }
 }
 
@@ -267,6 +354,69 @@ mod tests {
             ("use_tf32", "0"),
         ];
         assert_eq!(pairs, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    }
+
+    fn pairs(text: &str) -> Vec<(String, String)> {
+        let spec: ProviderSpec = text.parse().unwrap();
+        spec.translated(spec.kind.provider().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn every_provider_understands_its_options() {
+        let known = [
+            ("cuda:nhwc=yes,fuse_conv_bias=on,graphs=1", "prefer_nhwc=1 fuse_conv_bias=1 enable_cuda_graph=1"),
+            ("cuda:pinned=no", ""),
+            ("directml:device=2,prefer=speed,filter=any", "device_id=2 prefer=speed filter=any"),
+            (
+                "coreml:units=cpu-and-gpu,format=mlprogram,static_shapes=yes,cache=/tmp/c,fast=yes",
+                "MLComputeUnits=CPUAndGPU ModelFormat=MLProgram RequireStaticInputShapes=1 \
+                 ModelCacheDirectory=/tmp/c SpecializationStrategy=FastPrediction",
+            ),
+            (
+                "openvino:type=HETERO:GPU.CPU,precision=fp16,threads=4,streams=2,cache=/tmp/o,dynamic_shapes=no",
+                "device_type=HETERO:GPU.CPU precision=FP16 num_of_threads=4 num_streams=2 cache_dir=/tmp/o \
+                 disable_dynamic_shapes=true",
+            ),
+            (
+                "tensorrt:bf16=yes,level=5,streams=-1,workspace=1GB,tokens=77-231",
+                "trt_bf16_enable=1 trt_builder_optimization_level=5 trt_auxiliary_streams=-1 \
+              trt_max_workspace_size=1073741824",
+            ),
+        ];
+        for (text, expected) in known {
+            let found: Vec<String> = pairs(text).iter().map(|(key, value)| format!("{key}={value}")).collect();
+            assert_eq!(found.join(" "), expected, "{text}");
+        }
+        for text in ["coreml:units=npu", "openvino:threads=0", "directml:filter=tpu", "tensorrt:pixels=768-512"] {
+            assert!(text.parse::<ProviderSpec>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn shapes_are_settled_where_that_makes_the_provider_faster_or_possible() {
+        let settles = |text: &str| text.parse::<ProviderSpec>().unwrap().settles_shapes();
+        assert!(
+            ["tensorrt", "directml", "cuda:graphs=yes", "coreml:static_shapes=yes", "cpu:static_shapes=yes"]
+                .into_iter()
+                .all(settles)
+        );
+        assert!(!["cpu", "cuda", "cuda:graphs=no", "coreml", "openvino", "auto"].into_iter().any(settles));
+        let cuda: ProviderSpec = "cuda:device=1,graphs=yes,pinned=no".parse().unwrap();
+        assert!(cuda.asks_for_graphs() && !cuda.keeps_optimised_models());
+        let placement = cuda.placement(true).unwrap();
+        assert_eq!((placement.id, placement.pinned, placement.fixed), (1, None, true));
+        assert!(ProviderSpec::new(ProviderKind::Cpu).placement(false).is_none());
+        let range = "tensorrt:pixels=512-768".parse::<ProviderSpec>().unwrap().range("pixels");
+        assert_eq!(range, Some((512, 768)));
+    }
+
+    #[test]
+    fn only_sessions_made_for_it_record_graphs() {
+        let spec: ProviderSpec = "cuda:graphs=yes".parse().unwrap();
+        let refused = || Error::Open { model: "m.onnx".into(), reason: "nodes elsewhere".to_owned() };
+        let recording = SessionOptions { record: true, ..Default::default() };
+        assert!(spec.advised(refused(), &recording).to_string().contains("leave graphs=yes out"));
+        assert!(!spec.advised(refused(), &SessionOptions::default()).to_string().contains("graphs=yes"));
     }
 
     #[test]

@@ -36,6 +36,12 @@ pub(super) static PROVIDER: Provider = Provider {
             help: "parallel streams (default 1)",
         },
         ProviderOption {
+            name: "dynamic_shapes",
+            key: "disable_dynamic_shapes",
+            kind: ValueKind::Flag("false", "true"),
+            help: "compile once for all sizes (default: as the device can)",
+        },
+        ProviderOption {
             name: "cache",
             key: "cache_dir",
             kind: ValueKind::Text,
@@ -48,4 +54,5 @@ pub(super) static PROVIDER: Provider = Provider {
     },
     compiled_in: || OpenVINO::is_available().unwrap_or(false),
     memory: None,
+    settles_shapes: |_| false,
 };

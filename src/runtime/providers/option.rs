@@ -24,6 +24,8 @@ pub enum ValueKind {
     Flag(&'static str, &'static str),
     /// One of these words; with each, the word that ONNX Runtime wants.
     Choice(&'static [(&'static str, &'static str)]),
+    /// One whole number, or the least and the most of several: `512-768`.
+    Range,
     /// Any text, such as a folder.
     Text,
 }
@@ -54,6 +56,7 @@ impl ValueKind {
             Self::Choice(words) => {
                 words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).map(|(_, key)| (*key).to_owned())
             }
+            Self::Range => range(text).map(|_| text.to_owned()),
             // NUL cannot pass through the C interface.
             Self::Text => (!text.is_empty() && !text.contains('\0')).then(|| text.to_owned()),
         }
@@ -66,6 +69,7 @@ impl ValueKind {
             Self::Bytes => "a number of bytes such as 4GB or 512MB".to_owned(),
             Self::Flag(..) => "yes or no".to_owned(),
             Self::Choice(words) => words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(" or "),
+            Self::Range => "a range of whole numbers such as 512-768".to_owned(),
             Self::Text => "a text".to_owned(),
         }
     }
@@ -79,9 +83,23 @@ fn bytes(text: &str) -> Option<u64> {
     number.trim().parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
+/// The least and the most of `512-768`, or of `512`.
+pub(super) fn range(text: &str) -> Option<(usize, usize)> {
+    let (least, most) = text.split_once('-').unwrap_or((text, text));
+    let (least, most) = (least.trim().parse().ok()?, most.trim().parse().ok()?);
+    (0 < least && least <= most).then_some((least, most))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges() {
+        assert_eq!(range("512-768"), Some((512, 768)));
+        assert_eq!(range("77"), Some((77, 77)));
+        assert!([range("768-512"), range("0-4"), range("a-b"), range("")].iter().all(Option::is_none));
+    }
 
     #[test]
     fn byte_counts() {

@@ -209,6 +209,110 @@ fn binding_gives_what_a_plain_run_gives() {
     assert_eq!(y.to_tensor().unwrap(), Tensor::from(arr2(&[[11.0_f32, 12.0, 13.0]])), "later runs leave it alone");
 }
 
+fn on_the_host(fixed: bool) -> Placement {
+    Placement { device: AllocationDevice::CPU, id: 0, pinned: None, fixed }
+}
+
+fn addresses(session: &Session) -> Vec<*const std::ffi::c_void> {
+    let inner = session.inner.lock().unwrap();
+    inner.resident.as_ref().unwrap().addresses()
+}
+
+#[test]
+fn a_resident_run_sends_only_what_changed() {
+    let session = open(&sum_and_double());
+    let (x, shift) = (Tensor::from(arr2(&[[1.0_f32, 2.0, 3.0]])), Tensor::from(arr1(&[1.0_f32])));
+    for fixed in [false, true] {
+        let run = |x: &Tensor, shift: &Tensor| {
+            session.run_at(&on_the_host(fixed), &[("x", x), ("shift", shift)], "y", &[1, 3]).unwrap()
+        };
+        let expected = |numbers: [f32; 3]| Tensor::from(arr2(&[numbers]));
+        session.inner.lock().unwrap().resident = None;
+        assert_eq!(run(&x, &shift), (expected([2.0, 3.0, 4.0]), 2));
+        assert_eq!(run(&x, &shift), (expected([2.0, 3.0, 4.0]), 0), "nothing is sent twice");
+        let before = addresses(&session);
+        assert_eq!(run(&x, &Tensor::from(arr1(&[-1.0_f32]))), (expected([0.0, 1.0, 2.0]), 1));
+        let other = Tensor::from(arr2(&[[5.0_f32, 6.0, 7.0]]));
+        assert_eq!(run(&other, &shift), (expected([6.0, 7.0, 8.0]), 2));
+        assert_eq!(addresses(&session), before, "a recorded graph reads where it was recorded");
+        assert_eq!(before.len(), if fixed { 2 } else { 0 });
+    }
+}
+
+#[test]
+fn a_resident_binding_follows_the_feeds() {
+    let session = open(&sum_and_double());
+    let run = |x: &Tensor, rows: usize| session.run_at(&on_the_host(true), &[("x", x)], "y", &[rows, 3]).unwrap().0;
+    for rows in [1, 2, 1] {
+        let x = Tensor::filled(&[rows, 3], ElementType::F32, rows as f64);
+        assert_eq!(run(&x, rows), Tensor::filled(&[rows, 3], ElementType::F32, rows as f64 + 10.0));
+    }
+    let transposed = Tensor::from(arr2(&[[1.0_f32, 4.0], [2.0, 5.0], [3.0, 6.0]]).reversed_axes());
+    assert_eq!(run(&transposed, 2), Tensor::from(arr2(&[[11.0_f32, 12.0, 13.0], [14.0, 15.0, 16.0]])));
+    assert_eq!(session.inner.lock().unwrap().bindings, 4, "one for each change of the rows");
+}
+
+#[test]
+fn a_resident_run_names_what_is_wrong() {
+    let session = open(&sum_and_double());
+    let x = Tensor::filled(&[1, 3], ElementType::F32, 1.0);
+    let message = |output: &str, shape: &[usize]| {
+        session.run_at(&on_the_host(false), &[("x", &x)], output, shape).unwrap_err().to_string()
+    };
+    assert!(message("w", &[1, 3]).contains("tensor 'w': is no output"));
+    assert!(message("y", &[1, 4]).contains("has shape [rows, 3], and [1, 4] was given"));
+    assert_eq!(
+        session.run_resident(&[("x", &x)], "z", &[1, 3]).unwrap(),
+        Tensor::filled(&[1, 3], ElementType::F32, 2.0)
+    );
+}
+
+#[test]
+fn an_uploaded_tensor_serves_any_number_of_runs() {
+    let session = open(&sum_and_double());
+    let x = session.upload(&Tensor::from(arr2(&[[1.0_f32, 4.0], [2.0, 5.0], [3.0, 6.0]]).reversed_axes())).unwrap();
+    assert_eq!((x.shape(), x.is_on_host()), (&[2, 3][..], true));
+    for _ in 0..2 {
+        let mut outputs = session.run_fetching(&[("x", (&x).into())], |_| Fetch::Host).unwrap();
+        assert_eq!(outputs.take("z").unwrap(), Tensor::from(arr2(&[[2.0_f32, 4.0, 6.0], [8.0, 10.0, 12.0]])));
+    }
+}
+
+#[test]
+fn declared_inputs_are_those_of_the_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sum.onnx");
+    std::fs::write(&path, sum_and_double()).unwrap();
+    let session = Session::open(&path, &SessionOptions::default()).unwrap();
+    let declared = crate::runtime::declared_inputs(&path).unwrap();
+    let loaded: Vec<_> = session.inputs().iter().chain(session.optional_inputs()).cloned().collect();
+    assert_eq!(declared, loaded);
+}
+
+#[test]
+fn shapes_are_fixed_where_the_provider_prepares_for_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sum.onnx");
+    std::fs::write(&path, sum_and_double()).unwrap();
+    let open = |provider: &str, rows: usize| {
+        let shapes = vec![ShapeRange::exact("x", &[rows, 3])];
+        let cache = Some(folder.path().join("cache"));
+        let options = SessionOptions { provider: provider.parse().unwrap(), shapes, cache, ..Default::default() };
+        Session::open(&path, &options).unwrap()
+    };
+    let free = open("cpu", 2);
+    assert_eq!(free.input("x").unwrap().dims[0], Dim::Symbolic("rows".to_owned()));
+    for rows in [2, 3, 2] {
+        let session = open("cpu:static_shapes=yes", rows);
+        assert_eq!(session.input("x").unwrap().dims[0], Dim::Fixed(rows));
+        let x = Tensor::filled(&[rows, 3], ElementType::F32, 1.0);
+        assert_eq!(
+            session.run(&[("x", &x)]).unwrap().take("y").unwrap(),
+            Tensor::filled(&[rows, 3], ElementType::F32, 11.0)
+        );
+    }
+}
+
 /// A model of one matrix product, written to `path`, with `weight` in every place of its matrix.
 fn write_product(path: &Path, weight: f32) {
     let weights = TensorProto {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use infusion::onnx::infer::infer;
 use infusion::onnx::{Model, Transaction, WriteOptions};
-use infusion::patch::{EmitOptions, Error, FindOptions, emit, find};
+use infusion::patch::{EmitOptions, Error, FindOptions, drop_defaults, emit, find};
 use tempfile::TempDir;
 
 use super::mode::{Graph, Mode};
@@ -22,7 +22,9 @@ const CACHE: &str = "cache";
 
 impl Graphs {
     /// Makes the graphs of `modes` beside the source, where links to its weights serve; elsewhere they are copied.
-    pub fn make(source: &Path, modes: &[Mode], fuse: bool) -> Result<Self> {
+    ///
+    /// Without `defaults`, every input must be fed, as for engines.
+    pub fn make(source: &Path, modes: &[Mode], fuse: bool, defaults: bool) -> Result<Self> {
         let source = source.canonicalize().with_context(|| source.display().to_string())?;
         let beside = source.parent().unwrap_or(Path::new("."));
         let mut builder = tempfile::Builder::new();
@@ -37,11 +39,14 @@ impl Graphs {
                 continue;
             }
             let options = EmitOptions { fuse: fuse || graph.fused_by_default(), memory: graph.memory };
-            match emit(&model, &survey, graph.variant, &options) {
-                Ok(emitted) => transaction.model(&graph.file(), &emitted)?,
+            let mut emitted = match emit(&model, &survey, graph.variant, &options) {
                 Err(Error::Variant { .. }) => continue,
-                Err(error) => return Err(error.into()),
+                emitted => emitted?,
             };
+            if !defaults {
+                drop_defaults(&mut emitted);
+            }
+            transaction.model(&graph.file(), &emitted)?;
             made.push(graph);
         }
         transaction.commit()?;

@@ -17,6 +17,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use clap::Args;
 use infusion::pipeline::Folder;
+use infusion::runtime::providers;
 
 use crate::interrupt;
 use crate::runtime_args::RuntimeArgs;
@@ -72,6 +73,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         true => Folder::find(&arguments.model)?.unet,
         false => arguments.model.clone(),
     };
+    arguments.runtime.load()?;
+    let provider = providers::choose(&arguments.runtime.provider)?.spec;
     let started = Instant::now();
     let mut modes = match arguments.modes.is_empty() {
         true => Mode::GUIDED.to_vec(),
@@ -79,7 +82,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     };
     modes.sort_unstable();
     modes.dedup();
-    let graphs = Graphs::make(&unet, &modes, arguments.fuse)?;
+    let graphs = Graphs::make(&unet, &modes, arguments.fuse, !provider.settles_shapes())?;
     let patch_s = started.elapsed().as_secs_f64();
     modes.retain(|mode| graphs.allow(*mode));
     ensure!(!modes.is_empty(), "--modes: this model's graphs allow none of them");

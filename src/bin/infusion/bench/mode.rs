@@ -14,6 +14,9 @@ pub enum Mode {
     /// `f`, then `c` with its maps
     #[value(name = "f+c")]
     TwoGraphs,
+    /// The same with the maps fetched to the host's memory and sent from there
+    #[value(name = "f+c-host")]
+    ThroughHost,
     /// Both streams in one run, each on its own latents
     Dual,
     /// Both streams on the same latents, rows without a concept once
@@ -38,6 +41,7 @@ impl Mode {
             Self::Plain => "plain",
             Self::Naive => "naive",
             Self::TwoGraphs => "f+c",
+            Self::ThroughHost => "f+c-host",
             Self::Dual => "dual",
             Self::Shared => "shared",
             Self::Kept => "kept",
@@ -51,7 +55,9 @@ impl Mode {
     pub fn graphs(self) -> &'static [Graph] {
         match self {
             Self::Plain | Self::Naive => &[],
-            Self::TwoGraphs | Self::Kept => const { &[Graph::of(Variant::F), Graph::of(Variant::C)] },
+            Self::TwoGraphs | Self::ThroughHost | Self::Kept => {
+                const { &[Graph::of(Variant::F), Graph::of(Variant::C)] }
+            }
             Self::Dual => const { &[Graph::of(Variant::Dual)] },
             Self::Shared => const { &[Graph::of(Variant::Shared)] },
             Self::TrainLow => const { &[Graph::train(Memory::Low)] },
