@@ -20,7 +20,7 @@ fn every_way_of_a_step_is_measured_in_time_and_memory_and_nothing_is_left_behind
     let before = std::fs::read_dir(pipeline.path().join("unet")).unwrap().count();
     let output = bench(pipeline.path(), &["--rounds", "2", "--steps", "1", "--json"]).success();
     let report: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
-    for mode in ["plain", "naive", "f+c", "f+c-host", "dual", "shared", "kept"] {
+    for mode in ["plain", "naive", "f+c", "dual", "shared", "kept"] {
         let figures = &report["modes"][mode];
         for figure in ["median_s", "of_plain", "load_s", "load_cached_s", "peak_bytes", "least_peak_bytes"] {
             assert!(figures[figure].as_f64().is_some_and(|number| number > 0.0), "{mode} {figure}: {figures}");
@@ -39,6 +39,18 @@ fn a_table_shows_the_ways_that_were_asked_for() {
     let output = bench(pipeline.path(), &options).success();
     let table = String::from_utf8(output.get_output().stdout.clone()).unwrap();
     assert!(table.contains("attention fused") && table.contains("\nshared") && !table.contains("\ndual"), "{table}");
+}
+
+#[test]
+fn models_that_are_prepared_for_their_sizes_are_measured_with_maps_on_either_side() {
+    let pipeline = tiny::pipeline();
+    let modes = ["--modes", "f+c,f+c-host,dual,shared,train", "--provider", "cpu:static_shapes=yes"];
+    let options = ["--rounds", "1", "--steps", "1", "--no-least-memory", "--json"];
+    let output = bench(pipeline.path(), &[&modes[..], &options[..]].concat()).success();
+    let report: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
+    let mut measured: Vec<&String> = report["modes"].as_object().unwrap().keys().collect();
+    measured.sort();
+    assert_eq!(measured, ["dual", "f+c", "f+c-host", "shared", "train"]);
 }
 
 #[test]
