@@ -5,12 +5,16 @@
 //! an installed Python package.
 //!
 //! A library that the process had before is its host's: [`load`] treats it as [`adopt`] does.
+//!
+//! The crate `ort` allows one environment a process. A Rust program with sessions of its own by `ort` therefore
+//! shares one with this crate: it hands its own to [`share`], or takes this crate's from [`environment`].
 
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
-use ort::environment::{Environment, GlobalThreadPoolOptions};
+use ort::AsPointer as _;
+use ort::environment::{Environment, EnvironmentBuilder, GlobalThreadPoolOptions};
 use ort::sys::{OrtApi, OrtApiBase, OrtEnv, OrtStatusPtr};
 
 use super::locate::{Candidate, in_process, libraries_in, places};
@@ -83,12 +87,12 @@ pub fn load(choice: &LibraryChoice) -> Result<&'static LibraryInfo> {
     if in_process.iter().any(|file| same_file(file, &candidate.path)) {
         let info = LibraryInfo { path: Some(candidate.path), version, place: candidate.place, threads: None };
         // SAFETY: the library gave its base, and stays loaded.
-        return unsafe { share(base, info) };
+        return unsafe { adopt_as(base, info) };
     }
     let builder = ort::init_from(&candidate.path).map_err(|error| failed(error.to_string()))?;
     let threads = choice.threads.filter(|&count| count > 0).unwrap_or_else(default_threads);
     let pool = GlobalThreadPoolOptions::default().with_intra_threads(threads)?.with_inter_threads(1)?;
-    let environment = builder.with_name("infusion").with_telemetry(false).with_global_thread_pool(pool).build()?;
+    let environment = built(builder.with_name("infusion").with_telemetry(false).with_global_thread_pool(pool))?;
     let info = LibraryInfo { path: Some(candidate.path), version, place: candidate.place, threads: Some(threads) };
     Ok(&keep(Loaded { info, environment, base: Base(base) }).info)
 }
@@ -120,14 +124,14 @@ pub unsafe fn adopt(base: *const OrtApiBase) -> Result<&'static LibraryInfo> {
     let version = unsafe { version_of(base) }.map_err(|reason| Error::Host { reason })?;
     check_version(&version).map_err(|reason| Error::Host { reason })?;
     // SAFETY: as above.
-    unsafe { share(base, LibraryInfo { path: None, version, place: "the host", threads: None }) }
+    unsafe { adopt_as(base, LibraryInfo { path: None, version, place: "the host", threads: None }) }
 }
 
 /// Uses a library that belongs to the host: the process's environment is the host's, so nothing is set in it.
 ///
 /// # Safety
 /// As [`adopt`]; the library has the version that `info` says.
-unsafe fn share(base: *const OrtApiBase, info: LibraryInfo) -> Result<&'static LibraryInfo> {
+unsafe fn adopt_as(base: *const OrtApiBase, info: LibraryInfo) -> Result<&'static LibraryInfo> {
     // SAFETY: the caller vouches for `base`; the version has this API.
     let api = unsafe { ((*base).GetApi)(MINIMUM_VERSION) };
     if api.is_null() {
@@ -135,8 +139,67 @@ unsafe fn share(base: *const OrtApiBase, info: LibraryInfo) -> Result<&'static L
     }
     // SAFETY: the table is a plain struct of function pointers that is never changed.
     ort::set_api(leaving_telemetry_alone(unsafe { std::ptr::read(api) }));
-    let environment = ort::environment::init().with_name("infusion").build()?;
+    let environment = built(ort::environment::init().with_name("infusion"))?;
     Ok(&keep(Loaded { info, environment, base: Base(base) }).info)
+}
+
+fn built(builder: EnvironmentBuilder) -> Result<Environment> {
+    builder.build().map_err(|error| {
+        let reason = format!(
+            "{error}. A program that has an `ort` environment gives it to `runtime::library::share` before anything else"
+        );
+        Error::Host { reason }
+    })
+}
+
+/// Uses the environment of a Rust program that has sessions of its own by the crate `ort` (the same version of it:
+/// [`super::ort`]).
+///
+/// As with [`adopt`], sessions have threads of their own, and nothing of the environment is changed.
+///
+/// # Errors
+/// Another environment is in use already, its library is too old, or was loaded in a way that hides its file.
+pub fn share(environment: &Environment) -> Result<&'static LibraryInfo> {
+    let _guard = LOADING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(loaded) = LOADED.get() {
+        return match loaded.environment.ptr() == environment.ptr() {
+            true => Ok(&loaded.info),
+            false => Err(Error::Host { reason: format!("{} is in use already", describe(&loaded.info)) }),
+        };
+    }
+    let theirs: *const OrtApi = ort::api();
+    let (path, base) = hosts_own(theirs)?;
+    // SAFETY: `base` is that of a library that the host has loaded.
+    let version = unsafe { version_of(base) }.map_err(|reason| Error::Host { reason })?;
+    check_version(&version).map_err(|reason| Error::Host { reason })?;
+    let info = LibraryInfo { path: Some(path), version, place: "the host", threads: None };
+    Ok(&keep(Loaded { info, environment: environment.clone(), base: Base(base) }).info)
+}
+
+/// The library of the function table `theirs`: its file, and its base.
+fn hosts_own(theirs: *const OrtApi) -> Result<(PathBuf, *const OrtApiBase)> {
+    let mut files = in_process();
+    files.extend(std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from));
+    files.push(format!("{}onnxruntime{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX).into());
+    for file in files {
+        let Ok(base) = base_of(&file) else { continue };
+        // SAFETY: the base is that of a loaded library.
+        let same = |version| std::ptr::eq(unsafe { ((*base).GetApi)(version) }, theirs);
+        if same(ort::MINOR_VERSION) {
+            return Ok((file, base));
+        }
+    }
+    let reason = "its file was not found among the libraries of this process; load it with `ort::init_from`".to_owned();
+    Err(Error::Host { reason })
+}
+
+/// This crate's environment, for sessions that a Rust program makes itself by the crate `ort`; loads the library
+/// by the default search unless one is in use.
+///
+/// # Errors
+/// As [`load`].
+pub fn environment() -> Result<&'static Environment> {
+    in_use().map(|loaded| &loaded.environment)
 }
 
 /// `ort` switches telemetry on or off whenever it builds an environment; whether a host's is on is for the
@@ -155,8 +218,8 @@ pub fn loaded() -> Option<&'static LibraryInfo> {
     LOADED.get().map(|loaded| &loaded.info)
 }
 
-/// The environment for sessions; loads the library by the default search if need be.
-pub(super) fn environment() -> Result<&'static Loaded> {
+/// What is loaded; loads the library by the default search if need be.
+pub(super) fn in_use() -> Result<&'static Loaded> {
     if LOADED.get().is_none() {
         load(&LibraryChoice::default())?;
     }
@@ -343,6 +406,17 @@ mod tests {
             [(ours.EnableTelemetryEvents)(std::ptr::null()), (ours.DisableTelemetryEvents)(std::ptr::null())]
         };
         assert!(statuses.iter().all(|status| status.0.is_null()));
+    }
+
+    #[test]
+    fn the_environment_in_use_may_be_shared_and_no_second_one_made() {
+        let ours = environment().unwrap();
+        assert!(std::ptr::eq(share(ours).unwrap(), loaded().unwrap()));
+        let error = built(ort::environment::init()).unwrap_err().to_string();
+        assert!(error.contains("one environment") && error.contains("runtime::library::share"), "{error}");
+        let (file, _) = hosts_own(ort::api()).unwrap();
+        assert!(same_file(&file, loaded().unwrap().path.as_deref().unwrap()), "{}", file.display());
+        assert!(hosts_own(std::ptr::null()).unwrap_err().to_string().contains("init_from"));
     }
 
     #[test]

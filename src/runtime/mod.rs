@@ -28,6 +28,8 @@ pub use assignment::Assignment;
 pub use cache::CacheUse;
 pub use error::{Error, Result};
 pub use library::{LibraryChoice, LibraryInfo};
+/// The crate whose environments [`library::share`] takes, in this crate's version of it.
+pub use ort;
 pub use outputs::{DeviceTensor, Outputs, Value};
 pub use providers::{ProviderKind, ProviderSpec};
 pub use session::{Feed, Fetch, Session, SessionOptions};

@@ -8,7 +8,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{OutputSelector, RunOptions, SessionInputValue, SharedSessionInner};
 use ort::value::{DynTensorValueType, DynValue};
 
-use super::library::environment;
+use super::library::in_use;
 use super::outputs::{DeviceTensor, Outputs, Value};
 use super::providers::{self, ProviderSpec};
 use super::resident::{Placement, Resident, Wanted};
@@ -463,7 +463,7 @@ impl Preparation {
 }
 
 fn builder(options: &SessionOptions, provider: &ProviderSpec, preparation: &Preparation) -> Result<SessionBuilder> {
-    let loaded = environment()?;
+    let loaded = in_use()?;
     let mut builder =
         ort::session::Session::builder(&loaded.environment)?.with_optimization_level(GraphOptimizationLevel::All)?;
     if loaded.info.threads.is_none() {

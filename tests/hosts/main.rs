@@ -1,4 +1,4 @@
-//! Hosts in C, C++ and C#, built against an installed tree as their users would build them: each draws
+//! Hosts in C, C++, C# and Rust, built against an installed tree as their users would build them: each draws
 //! a picture with a concept, which is compared with that of `infusion generate`.
 #![cfg(target_os = "linux")]
 
@@ -12,6 +12,7 @@ mod tiny;
 mod cpp;
 mod csharp;
 mod readme;
+mod rust;
 mod studio;
 
 use std::process::Command;

@@ -40,6 +40,15 @@ pub fn onnxruntime() -> PathBuf {
     file
 }
 
+/// A folder that holds it under the names that linkers and loaders look for.
+pub fn onnxruntime_folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["libonnxruntime.so", "libonnxruntime.so.1"] {
+        std::os::unix::fs::symlink(onnxruntime(), folder.path().join(name)).unwrap();
+    }
+    folder
+}
+
 /// The program finds the library and an ONNX Runtime.
 pub fn with_library(program: &mut Command) -> &mut Command {
     program.env("LD_LIBRARY_PATH", installed().join("lib")).env("ORT_DYLIB_PATH", onnxruntime())
@@ -75,8 +84,43 @@ impl Studio {
         [&model, &concept, "ball", prompt, &seed, STEPS, GUIDANCE, SIZE].map(str::to_owned).to_vec()
     }
 
+    /// A file with the start noise of [`SEED`].
+    pub fn noise(&self) -> PathBuf {
+        let noise = infusion::noise::start_noise(SEED, [1, 4, 8, 8]);
+        let bytes: Vec<u8> = noise.iter().flat_map(|number| number.to_le_bytes()).collect();
+        std::fs::write(self.path("noise"), bytes).unwrap();
+        self.path("noise")
+    }
+
+    /// What the hosts with a loop of their own take.
+    pub fn loop_arguments(&self, streams: &str, output: &str) -> Vec<String> {
+        let paths = [self.path("model"), self.path("ball.safetensors"), self.noise(), self.path(output)];
+        let [model, concept, noise, output] = paths.map(|path| path.display().to_string());
+        let arguments = [streams, &model, &concept, "ball", tiny::PLAIN_PROMPT, &noise, STEPS, GUIDANCE, SIZE, &output];
+        arguments.map(str::to_owned).to_vec()
+    }
+
+    /// Checks the picture of a host with a loop of its own.
+    pub fn check_loop(&self, streams: &str, output: &str) {
+        // Another order of the same sums: a level of 255 where a value lies on the edge between two.
+        let most = apart(&self.picture(output), &self.by_infusion(streams));
+        assert!(most <= 1, "{streams}: {most} levels apart");
+    }
+
+    /// A folder with one.
+    pub fn photographs(&self) -> PathBuf {
+        let folder = self.path("photographs");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::copy(tiny::source().join("init.png"), folder.join("a.png")).unwrap();
+        folder
+    }
+
+    /// The PNG or PPM of that name.
     pub fn picture(&self, name: &str) -> RgbImage {
-        image::open(self.path(name)).unwrap().to_rgb8()
+        match name.ends_with(".ppm") {
+            true => portable_pixmap(&std::fs::read(self.path(name)).unwrap()),
+            false => image::open(self.path(name)).unwrap().to_rgb8(),
+        }
     }
 
     /// The picture of `infusion generate` with F on its own latents (`separate`) or on C's (`shared`).
@@ -98,6 +142,16 @@ impl Studio {
         output_of(&mut program);
         self.picture("by-infusion.png")
     }
+}
+
+/// As hosts write it without a library: three lines of text, then the bytes.
+fn portable_pixmap(bytes: &[u8]) -> RgbImage {
+    let mut parts = bytes.splitn(4, |&byte| byte == b'\n');
+    let mut line = || parts.next().unwrap();
+    let (kind, size, levels) = (line(), std::str::from_utf8(line()).unwrap(), line());
+    assert_eq!((kind, levels), (&b"P6"[..], &b"255"[..]));
+    let (width, height) = size.split_once(' ').unwrap();
+    RgbImage::from_raw(width.parse().unwrap(), height.parse().unwrap(), line().to_vec()).expect("3 bytes a pixel")
 }
 
 /// The largest difference, in levels of 255.

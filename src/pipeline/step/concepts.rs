@@ -7,7 +7,7 @@ use crate::pipeline::{Error, Result};
 use crate::prompt::Tokenizer;
 
 /// How a concept is set.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Setting {
     /// The name that marks know it by; `None`: its word.
     pub name: Option<String>,
@@ -17,6 +17,12 @@ pub struct Setting {
     pub phrase: Option<String>,
     /// Whether to take it though it was learned on another model.
     pub force: bool,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self { name: None, weight: 1.0, phrase: None, force: false }
+    }
 }
 
 /// A concept that is set in a [`StepUnet`](super::StepUnet).

@@ -1,5 +1,5 @@
 use super::{Context, Provider, ProviderKind, ProviderSpec, REGISTRY};
-use crate::runtime::library::environment;
+use crate::runtime::library::in_use;
 use crate::runtime::{Result, SessionOptions};
 
 /// Which provider runs, and why.
@@ -20,7 +20,7 @@ const PREFERENCE: [ProviderKind; 3] = [ProviderKind::Cuda, ProviderKind::DirectM
 /// # Errors
 /// The library cannot be loaded.
 pub fn available() -> Result<Vec<&'static Provider>> {
-    environment()?;
+    in_use()?;
     Ok(REGISTRY.into_iter().filter(|provider| (provider.compiled_in)()).collect())
 }
 
@@ -29,7 +29,7 @@ pub fn available() -> Result<Vec<&'static Provider>> {
 /// # Errors
 /// The library cannot be loaded.
 pub fn choose(spec: &ProviderSpec) -> Result<Choice> {
-    environment()?;
+    in_use()?;
     if spec.kind != ProviderKind::Auto {
         return Ok(Choice { spec: spec.clone(), reason: "asked for".to_owned() });
     }
@@ -49,7 +49,7 @@ pub fn choose(spec: &ProviderSpec) -> Result<Choice> {
 }
 
 fn try_to_register(spec: &ProviderSpec) -> Result<()> {
-    let builder = ort::session::Session::builder(&environment()?.environment)?;
+    let builder = ort::session::Session::builder(&in_use()?.environment)?;
     let options = SessionOptions::default();
     let context = Context { options: &options, cache_key: "", ranges: &[], weight_bytes: 0 };
     spec.register(builder, &context).map(drop)
