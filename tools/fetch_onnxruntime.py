@@ -64,6 +64,13 @@ def install(libraries: dict[str, bytes], target: Path, version: str) -> None:
     fresh.rename(target)
 
 
+def link_soname(target: Path) -> None:
+    """On Linux, programs that are linked with the library look for it under its SONAME."""
+    soname = target / "libonnxruntime.so.1"
+    if platform.system() == "Linux" and not soname.exists():
+        soname.symlink_to(LIBRARY)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--version", default=VERSION, help=f"release to fetch (default {VERSION})")
@@ -71,6 +78,7 @@ def main() -> int:
     options = parser.parse_args()
     stamp = options.target / "version"
     if stamp.exists() and stamp.read_text().strip() == options.version:
+        link_soname(options.target)
         return 0
     options.target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as work:
@@ -83,6 +91,7 @@ def main() -> int:
         print("neither the wheel nor the npm package holds a library for this machine", file=sys.stderr)
         return 1
     install(libraries, options.target, options.version)
+    link_soname(options.target)
     print(f"ONNX Runtime {options.version} is in {options.target}")
     return 0
 

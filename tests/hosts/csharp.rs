@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::hosts::{complaint_of, files_below, output_of, root, tool};
-use crate::studio::{STEPS, Studio, installed, with_library};
+use crate::studio::{STEPS, Studio, installed, onnxruntime_folder, with_library};
 use crate::tiny;
 
 /// The language of netstandard2.0's compilers, as far as mono's knows it.
@@ -63,22 +63,38 @@ fn a_csharp_host_draws_what_the_program_draws() {
 }
 
 #[test]
+fn a_csharp_host_draws_the_same_with_its_own_scheduler_on_its_own_onnxruntime() {
+    let (studio, folder, runtime) = (Studio::new(), tempfile::tempdir().unwrap(), onnxruntime_folder());
+    let sources = root().join("examples/hosts/csharp/loop");
+    let sources: Vec<PathBuf> = files_below(&sources).into_iter().map(|file| sources.join(file)).collect();
+    let reference = format!("-r:{}", assembly(folder.path()).display());
+    let host = compile(folder.path(), "loop.exe", &[reference], &sources);
+    let libraries = std::env::join_paths([installed().join("lib"), runtime.path().to_owned()]).unwrap();
+    for streams in ["shared", "separate"] {
+        let mut host = mono(&host);
+        host.args(studio.loop_arguments(streams, "by-csharp.ppm")).env("LD_LIBRARY_PATH", &libraries);
+        let said = output_of(host.env_remove("ORT_DYLIB_PATH"));
+        assert!(said.starts_with(&format!("{STEPS} steps on the host's ONNX Runtime 1.")), "{said}");
+        studio.check_loop(streams, "by-csharp.ppm");
+    }
+}
+
+#[test]
 fn the_csharp_binding_holds_what_it_says() {
     let (studio, folder) = (Studio::new(), tempfile::tempdir().unwrap());
     let mut checks = mono(&checks(folder.path()));
-    checks.arg("all").arg(studio.path("model")).arg(studio.path("ball.safetensors"));
+    checks.arg("all").arg(studio.path("model")).arg(studio.path("ball.safetensors")).arg(studio.photographs());
     let said = output_of(with_library(&mut checks));
     assert!(said.ends_with("0 failures\n"), "{said}");
 }
 
 /// What C# passes is what C reads.
 #[test]
-fn the_structs_of_csharp_are_those_of_the_header() {
+fn the_structs_and_enums_of_csharp_are_those_of_the_header() {
     let folder = tempfile::tempdir().unwrap();
     let printed = output_of(mono(&checks(folder.path())).arg("layout"));
     let golden = fs::read_to_string(root().join("tests/capi_abi.golden")).unwrap();
-    let layout =
-        |line: &&str| ["INFUSION_ABI_VERSION ", "sizeof ", "offsetof "].iter().any(|start| line.starts_with(start));
+    let layout = |line: &&str| ["INFUSION_", "sizeof ", "offsetof "].iter().any(|start| line.starts_with(start));
     let expected: BTreeSet<&str> = golden.lines().filter(layout).collect();
     assert!(expected.len() > 50);
     assert_eq!(printed.lines().collect::<BTreeSet<_>>(), expected);
@@ -108,4 +124,19 @@ fn a_library_that_is_not_found_is_named_with_every_place() {
     let complaint = complaint_of(&mut version(empty.path()));
     assert!(complaint.contains("is there, but could not be loaded"), "{complaint}");
     assert_eq!(output_of(&mut version(&installed().join("lib"))).trim(), env!("CARGO_PKG_VERSION"));
+}
+
+/// Nothing here runs `dotnet`, so what it would read is read: the sources that mono compiled, and one version everywhere.
+#[test]
+fn the_package_has_the_sources_and_the_version_of_this_crate() {
+    let project = fs::read_to_string(root().join("bindings/csharp/Infusion.csproj")).unwrap();
+    let element = |name: &str| project.split(&format!("<{name}>")).nth(1).unwrap().split('<').next().unwrap();
+    assert_eq!(element("Version"), env!("CARGO_PKG_VERSION"));
+    assert_eq!(element("TargetFramework"), "netstandard2.0");
+    assert!(
+        project.contains(r#"Include="src/*.cs""#) && binding().iter().all(|file| file.extension().unwrap() == "cs")
+    );
+    let readme = fs::read_to_string(root().join("bindings/csharp/README.md")).unwrap();
+    let package = format!("{}.{}.nupkg", element("PackageId"), element("Version"));
+    assert!(readme.contains(&package), "{package}");
 }

@@ -46,7 +46,7 @@ fn drawn(project: &Path, command: &mut Command) -> RgbImage {
 fn expected(project: &Path) -> RgbImage {
     let mut program = Command::cargo_bin("infusion").unwrap();
     program.args(["generate", "a photo of a <ball> in the snow", "--model", "models/demo", "--seed", "3"]);
-    program.args(["--guidance-scale", "4", "-o", "ball.png", "--quiet"]);
+    program.args(["--steps", "20", "--guidance-scale", "3", "-o", "ball.png", "--quiet"]);
     program.args(["--concept", "ball=models/concepts/two_tone_ball.safetensors"]);
     drawn(project, &mut program)
 }
@@ -100,4 +100,36 @@ fn the_programs_of_the_readme_draw_what_infusion_generate_draws() {
     for (language, mut program) in programs {
         assert!(drawn(folder, &mut program) == expected, "{language}'s picture is another");
     }
+}
+
+/// Fenced programs of bindings/README.md in `language`.
+fn excerpts(language: &str) -> Vec<String> {
+    let readme = fs::read_to_string(root().join("bindings/README.md")).unwrap();
+    let fence = format!("```{language}\n");
+    let parts = readme.split(&fence).skip(1);
+    parts.map(|part| part.split("```").next().unwrap().to_owned()).collect()
+}
+
+/// Each line stands in the host that it is said to be from, in the same order.
+#[test]
+fn the_excerpts_of_the_bindings_readme_are_from_hosts_that_run() {
+    for (language, host) in [("cpp", "cpp/main.cpp"), ("csharp", "csharp/loop/Loop.cs"), ("rust", "rust/main.rs")] {
+        let source = fs::read_to_string(root().join("examples/hosts").join(host)).unwrap();
+        let mut rest = source.lines().map(str::trim);
+        let excerpts = excerpts(language);
+        assert_eq!(excerpts.len(), 1, "{language}");
+        let lines = excerpts[0].lines().map(str::trim).filter(|line| !line.is_empty());
+        lines.for_each(|line| assert!(rest.any(|found| found == line), "not in {host}, or not in this order: {line}"));
+    }
+}
+
+#[test]
+fn the_c_function_of_the_bindings_readme_compiles() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("predict.c");
+    let [function] = excerpts("c").try_into().unwrap();
+    fs::write(&source, function).unwrap();
+    let mut compiler = tool("cc");
+    compiler.args(["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-c", "-I"]);
+    output_of(compiler.arg(root().join("bindings/c")).arg(&source).arg("-o").arg(folder.path().join("predict.o")));
 }

@@ -2,17 +2,28 @@ using System;
 
 namespace Infusion
 {
-    /// <summary>A view of an array as a dense, row-major tensor; nothing is copied.</summary>
+    /// <summary>A view of an array, or of memory, as a dense, row-major tensor; nothing is copied.</summary>
     public sealed class Tensor
     {
         private readonly ElementType type;
         private readonly Array numbers;
+        private readonly IntPtr data;
+        private readonly ulong bytes;
         private readonly long[] dims;
 
         private Tensor(ElementType type, Array numbers, long[] dims)
         {
             this.type = type;
             this.numbers = numbers ?? throw new ArgumentNullException(nameof(numbers));
+            this.dims = dims ?? throw new ArgumentNullException(nameof(dims));
+            bytes = (ulong)Buffer.ByteLength(numbers);
+        }
+
+        private Tensor(ElementType type, IntPtr data, ulong bytes, long[] dims)
+        {
+            this.type = type;
+            this.data = data;
+            this.bytes = bytes;
             this.dims = dims ?? throw new ArgumentNullException(nameof(dims));
         }
 
@@ -46,14 +57,20 @@ namespace Infusion
             return new Tensor(ElementType.Float16, numbers, dims);
         }
 
+        /// <summary>Bytes at an address that stays where it is during the call: an OrtValue's, or pinned memory.</summary>
+        public static Tensor At(ElementType type, IntPtr data, long bytes, params long[] dims)
+        {
+            return new Tensor(type, data, checked((ulong)bytes), dims);
+        }
+
         internal Native.infusion_tensor Pinned(Arena arena)
         {
             return new Native.infusion_tensor
             {
                 struct_size = Size.Of<Native.infusion_tensor>(),
                 type = type,
-                data = arena.Pin(numbers),
-                size = new UIntPtr((ulong)Buffer.ByteLength(numbers)),
+                data = numbers == null ? data : arena.Pin(numbers),
+                size = new UIntPtr(bytes),
                 dims = arena.Pin(dims),
                 rank = Size.Count(dims),
             };

@@ -131,7 +131,7 @@ void draw(char **arguments) {
     };
   }
   const infusion::Unet unet(model + "/unet/model.onnx", options);
-  unet.set_concept(word, infusion::Concept(arguments[3]), 1, word, true);
+  unet.set_concept(word, infusion::Concept(arguments[3]), 1, word);
 
   infusion::Step step;
   step.steps = static_cast<std::uint32_t>(scheduler.timesteps().size());

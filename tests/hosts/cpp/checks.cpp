@@ -1,4 +1,4 @@
-// What infusion.hpp must do, on the tiny pipeline: checks MODEL CONCEPT. Ends with "0 failures".
+// What infusion.hpp must do, on the tiny pipeline: checks MODEL CONCEPT PHOTOS. Ends with "0 failures".
 #include <infusion.hpp>
 
 #include <array>
@@ -72,6 +72,11 @@ void objects(const std::string &model, const std::string &file) {
   check(delta.tokens == 1 && delta.numbers.size() == static_cast<std::size_t>(delta.width), "[1, D]");
   check(delta.numbers == direct.numbers, "both ways to the same numbers");
   check(exported.graph(INFUSION_VARIANT_SHARED).size() > 1000, "a graph as bytes");
+  const std::string folder = model + "/graphs", copy = folder + "/ball.safetensors";
+  check(exported.save(folder, "shared").find("base_model_hash") != std::string::npos, "a manifest");
+  check(!bytes_of(folder + "/model.shared.onnx").empty(), "a graph as a file");
+  concept_.save(copy, "i4");
+  refused(INFUSION_FAILED, "exists", [&] { concept_.save(copy); });
   const auto whole = bytes_of(unet);
   check(infusion::Model::from_memory(whole).describe().find("infusion.delta") != std::string::npos, "a model from memory");
 }
@@ -98,8 +103,29 @@ void steps(const std::string &model, const std::string &file) {
   check(std::equal(plain.begin(), plain.begin() + 256, drawn.begin(), [](float a, float b) { return std::fabs(a - b) < 1e-4F; }),
         "the unconditional row stays");
   check(!std::equal(plain.begin() + 256, plain.end(), drawn.begin() + 256), "the prompt's row changes");
+  const auto same = [](const std::vector<float> &left, const std::vector<float> &right) {
+    return std::equal(left.begin(), left.end(), right.begin(), [](float a, float b) { return std::fabs(a - b) < 1e-4F; });
+  };
+  std::vector<float> foundation(sample.size()), customised(sample.size());
+  unet.run2(step, {sample, {2, 4, 8, 8}}, {sample, {2, 4, 8, 8}}, infusion::Tensor(500.0), {context, {2, 77, 32}},
+            {foundation, {2, 4, 8, 8}}, {customised, {2, 4, 8, 8}});
+  check(same(foundation, plain) && same(customised, drawn), "both predictions, at a timestep of another type");
+  unet.set_weight("ball", 0);
+  run(unet, step, customised);
+  check(same(customised, plain), "weight 0 is no concept");
+  unet.set_weight("ball", 1);
+  unet.preload();
+  check(unet.describe().find("\"shared\"") != std::string::npos, "a description with the graph that was loaded");
+  check(unet.concepts().find("\"ball\"") != std::string::npos, "a list with the ball");
+  step.inputs.emplace_back("timestep_cond", infusion::Tensor(sample, {2, 256}));
+  refused(INFUSION_INVALID_ARGUMENT, "timestep_cond", [&] { run(unet, step, drawn); });
+  step.inputs.clear();
   step.rows[1] = {INFUSION_ROLE_CONDITIONAL, 0, {}, {{"cat", {5}, 1}}};
   refused(INFUSION_NOT_FOUND, "cat", [&] { run(unet, step, drawn); });
+
+  unet.end_image(0);
+  unet.remove_concept("ball");
+  refused(INFUSION_NOT_FOUND, "ball", [&] { unet.set_weight("ball", 1); });
 
   options.mode = INFUSION_MODE_SEPARATE;
   options.scheduler = [](const infusion_foundation &) { throw HostsOwn("the scheduler's"); };
@@ -147,15 +173,38 @@ void pictures(const std::string &model, const std::string &file) {
   check(pipeline.generate(options).size() == 2, "the pipeline is whole after an exception");
 }
 
+void training(const std::string &model, const std::string &photographs) {
+  const infusion::Pipeline pipeline(model);
+  check(pipeline.describe().find("\"ddim\"") != std::string::npos, "the schedulers");
+  infusion::TrainOptions options;
+  options.subjects.push_back({"ball", "ball"});
+  options.photos.push_back({photographs, "ball", ""});
+  options.prompts = {"a photo of a <ball>", "a <ball> in the snow"};
+  options.steps = 4;
+  options.batch = 1;
+  options.size = 64;
+  options.memory = "low";
+  int steps = 0;
+  options.progress = [&](const infusion_report &report) {
+    return report.stage == INFUSION_STAGE_STEPS && report.loss > 0 && ++steps == 2 ? INFUSION_FINISH : INFUSION_GO_ON;
+  };
+  const auto learned = pipeline.train(options);
+  check(steps == 2 && learned.size() == 1, "what was learned in two steps");
+  check(learned.at(0).describe().find("\"ball\"") != std::string::npos, "of a ball");
+  options.photos[0].folder = "/nowhere";
+  refused(INFUSION_NOT_FOUND, "/nowhere", [&] { pipeline.train(options); });
+}
+
 }  // namespace
 
 int main(int argc, char **argv) {
-  if (argc != 3) return 2;
+  if (argc != 4) return 2;
   infusion::init();
   check(!infusion::onnxruntime_version().empty(), "a version of ONNX Runtime");
   objects(argv[1], argv[2]);
   steps(argv[1], argv[2]);
   pictures(argv[1], argv[2]);
+  training(argv[1], argv[3]);
   std::cout << failures << " failures\n";
   return failures != 0;
 }

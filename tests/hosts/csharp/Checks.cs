@@ -1,12 +1,14 @@
 // What the C# binding must do, on the tiny pipeline; compiled together with it.
 //
-//     checks.exe layout                   sizes and offsets of its structs, as tests/capi_abi.golden lists them
+//     checks.exe layout                   numbers of its enums, sizes and offsets of its structs, as tests/capi_abi.golden lists them
 //     checks.exe version                  the library's version, or why it is not found
-//     checks.exe all MODEL CONCEPT        everything else; ends with "0 failures"
+//     checks.exe all MODEL CONCEPT PHOTOS everything else; ends with "0 failures"
 using System;
+using System.Collections.Generic;
 using System.IO;
 using System.Reflection;
 using System.Runtime.InteropServices;
+using System.Text.RegularExpressions;
 using System.Threading;
 using Infusion;
 
@@ -24,7 +26,7 @@ internal static class Checks
             case "version":
                 return Version();
             default:
-                All(arguments[1], arguments[2]);
+                All(arguments[1], arguments[2], arguments[3]);
                 Console.WriteLine($"{failures} failures");
                 return failures == 0 ? 0 : 1;
         }
@@ -33,6 +35,19 @@ internal static class Checks
     private static void Layout()
     {
         Console.WriteLine($"INFUSION_ABI_VERSION {Native.AbiVersion}");
+        var enums = new Dictionary<Type, string>
+        {
+            { typeof(Code), "" }, { typeof(ElementType), "" }, { typeof(Answer), "" }, { typeof(Variant), "VARIANT_" },
+            { typeof(Mode), "MODE_" }, { typeof(Graphs), "GRAPHS_" }, { typeof(Role), "ROLE_" }, { typeof(Stage), "STAGE_" },
+        };
+        foreach (KeyValuePair<Type, string> one in enums)
+        {
+            foreach (object number in Enum.GetValues(one.Key))
+            {
+                string name = Regex.Replace(number.ToString(), "(?<=[a-z])(?=[A-Z])", "_").ToUpperInvariant();
+                Console.WriteLine($"INFUSION_{one.Value}{name} {(int)number}");
+            }
+        }
         foreach (Type type in typeof(Native).GetNestedTypes(BindingFlags.NonPublic))
         {
             if (!type.IsValueType) continue;
@@ -78,7 +93,7 @@ internal static class Checks
         }
     }
 
-    private static void All(string model, string conceptFile)
+    private static void All(string model, string conceptFile, string photographs)
     {
         Library.Init();
         Library.Init();
@@ -89,6 +104,7 @@ internal static class Checks
         GraphLevel(model, conceptFile);
         StepLevel(model, conceptFile);
         WholeLevel(model, conceptFile);
+        Training(model, photographs);
     }
 
     private static void Errors()
@@ -170,6 +186,23 @@ internal static class Checks
             Check(Apart(plain, drawn, 0, 256) < 1e-4 && Apart(plain, drawn, 256, 512) > 1e-4, "only the prompt's row changes");
             Check(Apart(drawn, stated, 0, 512) < 1e-5, "marks say what ids say");
 
+            GCHandle pinned = GCHandle.Alloc(stated, GCHandleType.Pinned);
+            unet.Run(Rows(row), Tensor.Of(sample, 2, 4, 8, 8), Tensor.Of(new[] { 500.0 }, 1), Tensor.Of(context, 2, 77, 32),
+                Tensor.At(ElementType.Float32, pinned.AddrOfPinnedObject(), 4 * stated.Length, 2, 4, 8, 8));
+            pinned.Free();
+            Check(Apart(drawn, stated, 0, 512) < 1e-5, "memory is what an array is, a double timestep what a long is");
+
+            float[] foundation = new float[sample.Length], customised = new float[sample.Length];
+            unet.Run2(Rows(row), Tensor.Of(sample, 2, 4, 8, 8), Tensor.Of(sample, 2, 4, 8, 8), Tensor.Of(new long[] { 500 }),
+                Tensor.Of(context, 2, 77, 32), Tensor.Of(foundation, 2, 4, 8, 8), Tensor.Of(customised, 2, 4, 8, 8));
+            Check(Apart(plain, foundation, 0, 512) < 1e-4 && Apart(drawn, customised, 0, 512) < 1e-4, "both predictions");
+            unet.SetWeight("ball", 0);
+            run(Rows(row), stated);
+            Check(Apart(plain, stated, 0, 512) < 1e-5, "weight 0 is no concept");
+            unet.SetWeight("ball", 1);
+            unet.Preload();
+            Check(unet.Describe().Contains("\"shared\""), "a description with the graph that was loaded");
+
             row.Marks[0].ConceptName = "cat";
             Refused(Code.NotFound, "cat", () => run(Rows(row), stated));
             Refused(Code.InvalidArgument, "sample", () => unet.Run(Rows(row), Tensor.Of(sample, 3, 4, 8, 8),
@@ -177,6 +210,30 @@ internal static class Checks
             unet.RemoveConcept("ball");
             Refused(Code.NotFound, "ball", () => unet.SetWeight("ball", 1));
             unet.EndImage(0);
+        }
+    }
+
+    private static void Training(string model, string photographs)
+    {
+        using (var pipeline = new Pipeline(model))
+        {
+            Check(pipeline.Describe().Contains("\"ddim\""), "the schedulers");
+            int steps = 0;
+            var options = new TrainOptions
+            {
+                Steps = 4, Batch = 1, Size = 64, Memory = "low",
+                Progress = report => report.Stage == Stage.Steps && report.Loss > 0 && ++steps == 2 ? Answer.Finish : Answer.GoOn,
+            };
+            options.Subjects.Add(new Subject { Name = "ball", Class = "ball" });
+            options.Photos.Add(new Photos { Folder = photographs, Subject = "ball" });
+            options.Prompts.Add("a photo of a <ball>");
+            options.Prompts.Add("a <ball> in the snow");
+            Concept[] learned = pipeline.Train(options);
+            Check(steps == 2 && learned.Length == 1, "what was learned in two steps");
+            Check(learned[0].Describe().Contains("\"ball\""), "of a ball");
+            learned[0].Dispose();
+            options.Photos[0].Folder = "/nowhere";
+            Refused(Code.NotFound, "/nowhere", () => pipeline.Train(options));
         }
     }
 
