@@ -50,7 +50,7 @@ use crate::prompt::Tokenizer;
 use crate::runtime::{ProviderSpec, Session, SessionOptions, providers};
 use crate::schedulers::SchedulerConfig;
 
-pub use check::{CheckOptions, Checked, Compared, check_provider};
+pub use check::{CheckOptions, Checked, Compared, MapsKept, check_provider};
 pub use encoding::Posterior;
 pub use error::{Error, Result};
 pub use folder::Folder;

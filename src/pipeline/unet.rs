@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ndarray::{Array1, Array2, Ix4};
 
-use crate::runtime::{Dim, ElementType, Session, SessionOptions, Tensor, TensorSpec, providers};
+use crate::runtime::{Dim, ElementType, ProviderSpec, Session, SessionOptions, Tensor, TensorSpec, providers};
 use crate::schedulers::{Latents, Timestep};
 
 use super::graphs::{Graph, UnetGraphs, fused_serves};
@@ -22,8 +22,8 @@ pub(super) struct Unet {
     graphs: UnetGraphs,
     parts: HashMap<Graph, Part>,
     further: Further,
-    /// Whether sessions are made for the sizes that they run with.
-    settles_shapes: bool,
+    /// Where they run, `auto` resolved.
+    provider: ProviderSpec,
 }
 
 /// Inputs that Stable Diffusion 1.x itself does not have, such as residuals of a ControlNet.
@@ -47,9 +47,9 @@ impl Unet {
     }
 
     fn of(graphs: UnetGraphs, further: Further, options: &SessionOptions) -> Result<Self> {
-        let settles_shapes = providers::choose(&options.provider)?.spec.settles_shapes();
+        let provider = providers::choose(&options.provider)?.spec;
         let parts = Graph::ALL.into_iter().filter_map(|graph| Some((graph, Part::new(graphs.path(graph)?, options))));
-        Ok(Self { parts: parts.collect(), graphs, further, settles_shapes })
+        Ok(Self { parts: parts.collect(), graphs, further, provider })
     }
 
     pub fn graphs(&self) -> &UnetGraphs {
@@ -77,13 +77,14 @@ impl Unet {
                 format!("has no graph `{}`", graph.name()),
             )
         })?;
-        if !self.settles_shapes {
-            return UnetModel::with_further(part.session()?, self.further);
-        }
+        let sizes = sizes.filter(|_| self.provider.settles_shapes());
         let shapes = sizes.map(|sizes| sizes.shapes(graph, &self.graphs)).transpose()?.unwrap_or_default();
         // The maps of `f` and `c` go from one session to the other, so these are not recorded.
         let record = sizes.is_some() && !matches!(graph, Graph::F | Graph::C);
-        let file = self.graphs.without_defaults(graph)?;
+        let file = match self.provider.keeps_defaults() {
+            true => None,
+            false => self.graphs.without_defaults(graph)?,
+        };
         UnetModel::with_further(part.prepared(Preparation { file, shapes, record })?, self.further)
     }
 
@@ -100,7 +101,7 @@ impl Unet {
 
     fn plain(&self, sizes: Option<&SizeRange>) -> Result<UnetModel> {
         match self.parts.get(&Graph::F).and_then(Part::loaded) {
-            Some(session) if !self.settles_shapes => UnetModel::with_further(session, self.further),
+            Some(session) if !self.provider.settles_shapes() => UnetModel::with_further(session, self.further),
             _ if self.has(Graph::Source) => self.prepared(Graph::Source, sizes),
             _ => self.prepared(Graph::F, sizes),
         }

@@ -53,7 +53,7 @@ pub struct Checked {
 pub struct Compared {
     /// The largest difference of an output from the CPU's, relative to its largest element.
     pub difference: f32,
-    /// The largest that rounding explains.
+    /// The largest that rounding explains; less than half of what the concept changes, where there is one.
     pub tolerance: f32,
     /// Seconds to load the model.
     pub load_s: f64,
@@ -63,6 +63,17 @@ pub struct Compared {
     pub run_s: f64,
     /// How many nodes ran where, if ONNX Runtime tells.
     pub assignment: Option<Assignment>,
+    /// Of `f`: its maps, as they wait for `c`.
+    pub maps: Option<MapsKept>,
+}
+
+/// Where F's maps wait for C.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapsKept {
+    /// Bytes of all of them.
+    pub bytes: usize,
+    /// Whether they are in memory that the host reads, and not in the device's own.
+    pub on_host: bool,
 }
 
 impl Checked {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::compare::apart;
+use super::compare::{apart, tolerance_beside};
 use super::{Check, Checked, Compared};
 use crate::concept::Concept;
 use crate::noise::TorchGenerator;
@@ -15,6 +15,9 @@ use crate::pipeline::{
 };
 use crate::runtime::{SessionOptions, Tensor};
 
+/// The deviation of the made-up concept's numbers, whose effect grows with the steps.
+const DELTA: f32 = 1.0;
+
 impl Check<'_> {
     /// The latents of C at the end of all steps, in every way of computing the streams.
     pub(super) fn trajectories(&mut self, folder: &Path, size: usize) -> Result<()> {
@@ -23,6 +26,7 @@ impl Check<'_> {
             Pipeline::open(folder, &PipelineOptions { session, low_memory: false, graph_folder })
         };
         let reference = open(SessionOptions::default())?;
+        let mut alone = None;
         let checked = open(SessionOptions { provider: self.provider.clone(), ..self.options.session.clone() })?;
         for (mode, graphs, name) in [
             (Mode::Separate, GraphChoice::Two, "f+c"),
@@ -34,8 +38,11 @@ impl Check<'_> {
                 continue;
             }
             let request = trajectory(&reference, size, self.options.steps, mode, graphs);
-            let expected = Tensor::from(reference.sample(&request, &mut Silent)?.latents.swap_remove(0));
-            let outcome = self.follow(&checked, &request, &expected).map_err(|error| error.to_string());
+            let mut made = reference.sample(&request, &mut Silent)?;
+            let expected = Tensor::from(made.latents.swap_remove(0));
+            alone = made.foundation_latents.map(Tensor::from).or(alone);
+            let effect = alone.clone().map(|alone| apart(alone, &expected));
+            let outcome = self.follow(&checked, &request, &expected, effect).map_err(|error| error.to_string());
             let name = format!("{} steps of {name}", self.options.steps);
             let checked = Checked { name, file: folder.to_owned(), outcome };
             (self.told)(&checked);
@@ -44,7 +51,13 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn follow(&self, pipeline: &Pipeline, request: &Request, expected: &Tensor) -> Result<Compared> {
+    fn follow(
+        &self,
+        pipeline: &Pipeline,
+        request: &Request,
+        expected: &Tensor,
+        effect: Option<f32>,
+    ) -> Result<Compared> {
         let started = Instant::now();
         let mut first_run_s = 0.0;
         let made = pipeline.sample(request, &mut FirstStep { started, seconds: &mut first_run_s })?;
@@ -52,7 +65,8 @@ impl Check<'_> {
         let latents = made.latents.into_iter().next().map(Tensor::from);
         let difference = latents.map_or(f32::INFINITY, |found| apart(found, expected));
         let tolerance = self.tolerance(pipeline.loaded().iter().flat_map(|(_, session)| session.inputs().to_vec()));
-        Ok(Compared { difference, tolerance, load_s: 0.0, first_run_s, run_s, assignment: None })
+        let tolerance = tolerance_beside(effect, tolerance);
+        Ok(Compared { difference, tolerance, load_s: 0.0, first_run_s, run_s, assignment: None, maps: None })
     }
 }
 
@@ -68,7 +82,7 @@ fn trajectory(pipeline: &Pipeline, size: usize, steps: usize, mode: Mode, graphs
     let mut generator = TorchGenerator::new(1);
     let mut concept = Concept::new("thing", "ball");
     for layer in &pipeline.graphs().layers {
-        concept.layers.insert(layer.module_path.clone(), generator.randn((1, layer.width)) * 0.1);
+        concept.layers.insert(layer.module_path.clone(), generator.randn((1, layer.width)) * DELTA);
     }
     let used = ConceptUse { name: "thing".to_owned(), concept: Arc::new(concept), strength: 1.0 };
     Request {

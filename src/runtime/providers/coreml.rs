@@ -53,4 +53,5 @@ pub(super) static PROVIDER: Provider = Provider {
     compiled_in: || CoreML::is_available().unwrap_or(false),
     memory: None,
     settles_shapes: |spec| spec.says_yes("static_shapes") == Some(true),
+    keeps_defaults: false,
 };

@@ -31,4 +31,5 @@ pub(super) static PROVIDER: Provider = Provider {
     compiled_in: || true,
     memory: None,
     settles_shapes: |spec| spec.says_yes("static_shapes") == Some(true),
+    keeps_defaults: true,
 };

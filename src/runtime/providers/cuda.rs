@@ -91,4 +91,5 @@ pub(super) static PROVIDER: Provider = Provider {
     compiled_in: || CUDA::is_available().unwrap_or(false),
     memory: Some(AllocationDevice::CUDA),
     settles_shapes: ProviderSpec::asks_for_graphs,
+    keeps_defaults: true,
 };

@@ -52,4 +52,5 @@ pub(super) static PROVIDER: Provider = Provider {
     compiled_in: || DirectML::is_available().unwrap_or(false),
     memory: Some(ort::memory::AllocationDevice::DIRECTML),
     settles_shapes: |_| true,
+    keeps_defaults: false,
 };

@@ -15,10 +15,11 @@
 //! | `cuda` | on the card | stay on the card | free; settled where graphs are recorded |
 //! | `tensorrt` | on the card | stay on the card | settled, or a profile for a range |
 //! | `directml` | on the card | sent at each run | settled |
-//! | `coreml`, `openvino` | through the host | sent at each run | free, or settled (`static_shapes`) |
+//! | `coreml` | through the host | sent at each run | free, or settled (`static_shapes`) |
+//! | `openvino` | by reference on the processor | sent at each run | settled, or free |
 //!
 //! The latents come to the host after each step, where scheduler and guidance are: 64 kB a picture.
-//! Of these only the CPU has been run; see README.md.
+//! Of these the CPU and OpenVINO on a processor have been run, no others; see README.md.
 
 mod auto;
 mod coreml;
@@ -81,6 +82,8 @@ pub struct Provider {
     memory: Option<AllocationDevice<'static>>,
     /// Whether it prepares a session for the shapes that it will run with.
     settles_shapes: fn(&ProviderSpec) -> bool,
+    /// Whether an input that has a default may be fed: who compiles ahead takes the default for a constant.
+    keeps_defaults: bool,
 }
 
 /// Options whose keys begin so are this crate's own: ONNX Runtime does not see them.
@@ -158,6 +161,12 @@ impl ProviderSpec {
     /// ([`SessionOptions::shapes`]), so that all inputs had better be fed and of one size.
     pub fn settles_shapes(&self) -> bool {
         self.kind.provider().is_some_and(|provider| (provider.settles_shapes)(self))
+    }
+
+    /// Whether inputs may have defaults and be fed all the same. Where not, models are to be without them:
+    /// what is fed would have no effect, and nobody would tell.
+    pub fn keeps_defaults(&self) -> bool {
+        !self.settles_shapes() && self.kind.provider().is_none_or(|provider| provider.keeps_defaults)
     }
 
     /// Whether the options ask for CUDA graphs.
@@ -396,11 +405,23 @@ mod tests {
     fn shapes_are_settled_where_that_makes_the_provider_faster_or_possible() {
         let settles = |text: &str| text.parse::<ProviderSpec>().unwrap().settles_shapes();
         assert!(
-            ["tensorrt", "directml", "cuda:graphs=yes", "coreml:static_shapes=yes", "cpu:static_shapes=yes"]
-                .into_iter()
-                .all(settles)
+            [
+                "tensorrt",
+                "directml",
+                "openvino",
+                "cuda:graphs=yes",
+                "coreml:static_shapes=yes",
+                "cpu:static_shapes=yes"
+            ]
+            .into_iter()
+            .all(settles)
         );
-        assert!(!["cpu", "cuda", "cuda:graphs=no", "coreml", "openvino", "auto"].into_iter().any(settles));
+        let free = ["cpu", "cuda", "cuda:graphs=no", "coreml", "openvino:static_shapes=no", "auto"];
+        assert!(!free.into_iter().any(settles));
+        let keeps = |text: &str| text.parse::<ProviderSpec>().unwrap().keeps_defaults();
+        assert!(["cpu", "cuda"].into_iter().all(keeps));
+        let compiled = ["tensorrt", "directml", "coreml", "openvino:static_shapes=no", "cuda:graphs=yes"];
+        assert!(!compiled.into_iter().any(keeps));
         let cuda: ProviderSpec = "cuda:device=1,graphs=yes,pinned=no".parse().unwrap();
         assert!(cuda.asks_for_graphs() && !cuda.keeps_optimised_models());
         let placement = cuda.placement(true).unwrap();

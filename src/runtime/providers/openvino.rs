@@ -1,6 +1,6 @@
 use ort::ep::{ArbitrarilyConfigurableExecutionProvider as _, ExecutionProvider, OpenVINO};
 
-use super::option::{ProviderOption, ValueKind};
+use super::option::{FLAG, ProviderOption, ValueKind};
 use super::{Provider, ProviderKind};
 
 pub(super) static PROVIDER: Provider = Provider {
@@ -36,10 +36,16 @@ pub(super) static PROVIDER: Provider = Provider {
             help: "parallel streams (default 1)",
         },
         ProviderOption {
+            name: "static_shapes",
+            key: "infusion.static_shapes",
+            kind: FLAG,
+            help: "compile for the sizes that run, anew for others (default yes; no compiles longer and runs slower)",
+        },
+        ProviderOption {
             name: "dynamic_shapes",
             key: "disable_dynamic_shapes",
             kind: ValueKind::Flag("false", "true"),
-            help: "compile once for all sizes (default: as the device can)",
+            help: "let the device compile axes that stay free (default: as the device can)",
         },
         ProviderOption {
             name: "cache",
@@ -54,5 +60,6 @@ pub(super) static PROVIDER: Provider = Provider {
     },
     compiled_in: || OpenVINO::is_available().unwrap_or(false),
     memory: None,
-    settles_shapes: |_| false,
+    settles_shapes: |spec| spec.says_yes("static_shapes") != Some(false),
+    keeps_defaults: false,
 };

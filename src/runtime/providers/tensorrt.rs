@@ -101,6 +101,7 @@ pub(super) static PROVIDER: Provider = Provider {
     // Its outputs are those of the CUDA device.
     memory: Some(AllocationDevice::CUDA),
     settles_shapes: |_| true,
+    keeps_defaults: false,
 };
 
 /// What the user says, and what holds otherwise: caches keyed by the weights, which TensorRT's own key

@@ -82,7 +82,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     };
     modes.sort_unstable();
     modes.dedup();
-    let graphs = Graphs::make(&unet, &modes, arguments.fuse, !provider.settles_shapes())?;
+    let graphs = Graphs::make(&unet, &modes, arguments.fuse, provider.keeps_defaults())?;
     let patch_s = started.elapsed().as_secs_f64();
     modes.retain(|mode| graphs.allow(*mode));
     ensure!(!modes.is_empty(), "--modes: this model's graphs allow none of them");

@@ -17,7 +17,7 @@ pub fn run(arguments: &Arguments, model: &Path, library: &LibraryInfo) -> Result
     let graph_folder = session.cache.as_ref().map(|cache| cache.join("graphs"));
     let provider = providers::choose(&session.provider)?.spec;
     // Optimised models would be made for one run and kept; engines are worth keeping.
-    let session = if provider.settles_shapes() { session } else { SessionOptions { cache: None, ..session } };
+    let session = if !provider.keeps_defaults() { session } else { SessionOptions { cache: None, ..session } };
     let options = CheckOptions { session, latents: arguments.size, graph_folder, steps: arguments.steps.unwrap_or(0) };
     if !arguments.json {
         println!("{}: provider {provider} against the CPU, ONNX Runtime {}", model.display(), library.version);
@@ -55,6 +55,10 @@ fn print(checked: &Checked) {
             if let Some(assignment) = &compared.assignment {
                 println!("  {}", nodes(assignment));
             }
+            if let Some(maps) = compared.maps {
+                let place = if maps.on_host { "the host's memory" } else { "the device's memory" };
+                println!("  {:.1} MB of maps wait in {place}", maps.bytes as f64 / 1e6);
+            }
         }
         Err(reason) => println!("{}: FAILED: {reason}", checked.name),
     }
@@ -86,6 +90,8 @@ fn facts(checked: &Checked) -> Value {
             facts["load_s"] = json!(compared.load_s);
             facts["first_run_s"] = json!(compared.first_run_s);
             facts["run_s"] = json!(compared.run_s);
+            facts["map_bytes"] = json!(compared.maps.map(|maps| maps.bytes));
+            facts["maps_on_host"] = json!(compared.maps.map(|maps| maps.on_host));
             facts["nodes"] = counts(compared.assignment.as_ref().map(|it| &it.nodes));
             facts["on_cpu"] = counts(compared.assignment.as_ref().map(|it| &it.on_cpu));
         }
