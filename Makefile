@@ -27,7 +27,7 @@ csharp-runtime: build ## this machine's library into bindings/csharp/runtimes, f
 
 export PREFIX LIBDIR DESTDIR BUILD
 
-DEMO = target/release/infusion generate --model models/demo --overwrite --guidance-scale 3 \
+DEMO = target/release/infusion generate --model models/demo --overwrite --guidance-scale 2 \
 	--concept ball=models/concepts/two_tone_ball.safetensors
 
 demo: setup build ## draw with and without a concept into target/demo
@@ -37,7 +37,7 @@ demo: setup build ## draw with and without a concept into target/demo
 	$(DEMO) "a photo of a <ball> on the sand" "a <ball> at night" "a large <ball> on the pavement" \
 		--seed 1 --steps 25 -o target/demo/more.png --sheet target/demo/sheet.png
 
-LEARN = target/release/infusion train --model models/demo --steps 400 --lr 0.02 --seed 1 --guidance-scale 3 --overwrite
+LEARN = target/release/infusion train --model models/demo --steps 500 --lr 0.02 --batch 8 --timesteps 300..1000 --seed 1 --guidance-scale 2 --overwrite
 CONCEPT = -i models/concepts/$(1) -o models/concepts/$(1).safetensors \
 	--curve target/demo/$(1).curve.png --sheet target/demo/$(1).sheet.png
 

@@ -95,6 +95,8 @@ fn a_run_writes_the_concept_and_pictures_of_its_way() {
             "2",
             "--guidance-scale",
             "3",
+            "--timesteps",
+            "200..1000",
             "--validation-prompt",
             "a <ball> in the snow",
             "--validation-prompt",

@@ -176,6 +176,7 @@ unsafe fn plan(options: &TrainOptions, pipeline: &Pipeline) -> Result<Plan> {
             learning_rate: if options.learning_rate == 0.0 { usual.learning_rate } else { options.learning_rate },
             batch: or_default(options.batch, usual.batch),
             micro_batch: (options.micro_batch > 0).then_some(options.micro_batch as usize),
+            timesteps: usual.timesteps,
             seed: options.seed,
             memory,
         };

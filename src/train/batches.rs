@@ -1,6 +1,8 @@
+use std::ops::Range;
+
 use ndarray::Array2;
 
-use super::{Material, Result};
+use super::{Material, Result, Settings};
 use crate::noise::TorchGenerator;
 use crate::schedulers::Latents;
 
@@ -30,7 +32,7 @@ pub struct Batch {
 const STRIDE: u64 = 0x9E37_79B1;
 
 impl Batch {
-    /// Draws the batch of `step` (from 0). Each step has a generator of its own, so that a training that
+    /// Draws the batch of `step` (from 0) by the settings' seed, number of rows and timesteps. Each step has a generator of its own, so that a training that
     /// is resumed draws what it would have drawn.
     ///
     /// Pictures are drawn without repetition until all were there; prompts and timesteps are uniform; the
@@ -38,24 +40,29 @@ impl Batch {
     ///
     /// # Errors
     /// `material` has no example, or one without a caption.
-    pub fn draw(material: &Material, rows: usize, seed: u64, step: usize) -> Result<Self> {
-        let mut generator = TorchGenerator::new(seed.wrapping_add((step as u64).wrapping_mul(STRIDE)));
-        let mut order: Vec<usize> = Vec::with_capacity(rows);
-        while order.len() < rows && !material.examples.is_empty() {
+    pub fn draw(material: &Material, settings: &Settings, step: usize) -> Result<Self> {
+        let mut generator = TorchGenerator::new(settings.seed.wrapping_add((step as u64).wrapping_mul(STRIDE)));
+        let mut order: Vec<usize> = Vec::with_capacity(settings.batch);
+        while order.len() < settings.batch && !material.examples.is_empty() {
             order.extend(generator.randperm(material.examples.len())?);
         }
-        order.truncate(rows);
-        let rows = order.into_iter().map(|example| Row::draw(material, example, &mut generator));
+        order.truncate(settings.batch);
+        let rows = order.into_iter().map(|example| Row::draw(material, example, &settings.timesteps, &mut generator));
         Ok(Self { rows: rows.collect::<Result<_>>()? })
     }
 }
 
 impl Row {
-    fn draw(material: &Material, example: usize, generator: &mut TorchGenerator) -> Result<Self> {
+    fn draw(
+        material: &Material,
+        example: usize,
+        timesteps: &Range<usize>,
+        generator: &mut TorchGenerator,
+    ) -> Result<Self> {
         let example = &material.examples[example];
         let view = &example.views[one_of(example.views.len(), generator)?];
         let caption = example.captions[one_of(example.captions.len(), generator)?];
-        let timestep = one_of(material.schedule.num_train_timesteps(), generator)?;
+        let timestep = timesteps.start + one_of(timesteps.len(), generator)?;
         let latents = view.posterior.sample(generator);
         let noise = generator.randn(latents.dim());
         Ok(Self { latents, noise, timestep, caption, weight: view.weight.clone() })
@@ -102,10 +109,14 @@ mod tests {
         }
     }
 
+    fn settings(batch: usize, seed: u64) -> Settings {
+        Settings { batch, seed, ..Default::default() }
+    }
+
     #[test]
     fn each_step_draws_the_same_again_and_others_differ() {
         let material = material(5);
-        let draw = |seed, step| Batch::draw(&material, 4, seed, step).unwrap();
+        let draw = |seed, step| Batch::draw(&material, &settings(4, seed), step).unwrap();
         assert_eq!(draw(3, 7), draw(3, 7));
         assert_ne!(draw(3, 7), draw(3, 8));
         assert_ne!(draw(3, 7), draw(4, 7));
@@ -115,7 +126,7 @@ mod tests {
     fn no_picture_comes_twice_before_all_came() {
         let material = material(3);
         for step in 0..20 {
-            let batch = Batch::draw(&material, 5, 0, step).unwrap();
+            let batch = Batch::draw(&material, &settings(5, 0), step).unwrap();
             let mut shown: Vec<i64> = batch.rows.iter().map(|row| row.latents[[0, 0, 0, 0]].abs() as i64).collect();
             assert_eq!(shown.len(), 5);
             shown.truncate(3);
@@ -127,11 +138,15 @@ mod tests {
     #[test]
     fn every_view_caption_and_height_of_noise_occurs() {
         let material = material(2);
-        let rows: Vec<Row> = (0..100).flat_map(|step| Batch::draw(&material, 2, 0, step).unwrap().rows).collect();
+        let rows: Vec<Row> =
+            (0..100).flat_map(|step| Batch::draw(&material, &settings(2, 0), step).unwrap().rows).collect();
         let share = |holds: &dyn Fn(&Row) -> bool| rows.iter().filter(|row| holds(row)).count() as f64 / 200.0;
         assert!((0.35..0.65).contains(&share(&|row| row.latents[[0, 0, 0, 0]] < 0.0)));
         assert!((0.35..0.65).contains(&share(&|row| row.caption == 1)));
         assert!((0.15..0.35).contains(&share(&|row| row.timestep < 250)));
         assert!((0.15..0.35).contains(&share(&|row| row.timestep >= 750)));
+        let late = Settings { timesteps: 600..900, ..settings(50, 0) };
+        let rows = Batch::draw(&material, &late, 0).unwrap().rows;
+        assert!(rows.iter().all(|row| late.timesteps.contains(&row.timestep)));
     }
 }

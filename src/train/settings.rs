@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use super::{Error, Result};
 use crate::patch::Memory;
 
@@ -12,6 +14,9 @@ pub struct Settings {
     pub batch: usize,
     /// Rows computed at once; their gradients are averaged over the batch. `None`: all at once.
     pub micro_batch: Option<usize>,
+    /// The timesteps that noise is drawn for, within the schedule's `num_train_timesteps`. A prompt decides most
+    /// where there is little but noise: the upper half says more about a look, and less about its edges.
+    pub timesteps: Range<usize>,
     /// Seed of all draws; the same seed, pictures and settings give the same Δ.
     pub seed: u64,
     /// What the graph keeps for the way back, and what it computes twice.
@@ -20,15 +25,27 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { steps: 400, learning_rate: 0.01, batch: 4, micro_batch: None, seed: 0, memory: Memory::default() }
+        Self {
+            steps: 400,
+            learning_rate: 0.01,
+            batch: 4,
+            micro_batch: None,
+            timesteps: 0..1000,
+            seed: 0,
+            memory: Memory::default(),
+        }
     }
 }
 
 impl Settings {
-    /// Refuses numbers that no training can have.
-    pub(super) fn check(&self) -> Result<()> {
+    /// Refuses numbers that no training can have, on a schedule of `num_train_timesteps`.
+    pub(super) fn check(&self, num_train_timesteps: usize) -> Result<()> {
         if self.steps == 0 || self.batch == 0 || self.micro_batch == Some(0) {
             return Err(Error::setting("steps, batch and micro-batch", "must be at least 1"));
+        }
+        if self.timesteps.is_empty() || self.timesteps.end > num_train_timesteps {
+            let reason = format!("must be a range within 0..{num_train_timesteps}, such as 400..1000");
+            return Err(Error::setting(format!("timesteps {:?}", self.timesteps), reason));
         }
         if !self.learning_rate.is_finite() || self.learning_rate <= 0.0 {
             let setting = format!("learning rate {}", self.learning_rate);
@@ -44,16 +61,20 @@ mod tests {
 
     #[test]
     fn impossible_numbers_are_named() {
-        assert!(Settings::default().check().is_ok());
+        assert!(Settings::default().check(1000).is_ok());
+        for timesteps in [5..5, 0..1001] {
+            let error = Settings { timesteps, ..Default::default() }.check(1000).unwrap_err().to_string();
+            assert!(error.contains("within 0..1000"), "{error}");
+        }
         for settings in [
             Settings { steps: 0, ..Default::default() },
             Settings { batch: 0, ..Default::default() },
             Settings { micro_batch: Some(0), ..Default::default() },
         ] {
-            assert!(settings.check().unwrap_err().to_string().contains("at least 1"));
+            assert!(settings.check(1000).unwrap_err().to_string().contains("at least 1"));
         }
         for learning_rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-            let error = Settings { learning_rate, ..Default::default() }.check().unwrap_err().to_string();
+            let error = Settings { learning_rate, ..Default::default() }.check(1000).unwrap_err().to_string();
             assert!(error.contains("learning rate"), "{error}");
         }
     }

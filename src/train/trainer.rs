@@ -35,7 +35,7 @@ impl Trainer {
     /// # Errors
     /// A setting makes no sense or does not go with the export, or the graph cannot be made.
     pub fn new(pipeline: &Pipeline, material: Material, settings: Settings) -> Result<Self> {
-        settings.check()?;
+        settings.check(material.schedule.num_train_timesteps())?;
         let graph = TrainGraph::open(pipeline, settings.memory)?;
         Self::with_graph(graph, material, settings)
     }
@@ -45,7 +45,7 @@ impl Trainer {
     /// # Errors
     /// A setting makes no sense or does not go with the export.
     pub fn with_graph(graph: TrainGraph, material: Material, mut settings: Settings) -> Result<Self> {
-        settings.check()?;
+        settings.check(material.schedule.num_train_timesteps())?;
         if let Some(rows) = graph.fixed_rows() {
             if !settings.batch.is_multiple_of(rows) {
                 let reason = format!("this export runs {rows} rows at a time; use a multiple of that");
@@ -94,7 +94,7 @@ impl Trainer {
         if self.losses.len() >= self.settings.steps {
             return Ok(None);
         }
-        let batch = Batch::draw(&self.material, self.settings.batch, self.settings.seed, self.losses.len())?;
+        let batch = Batch::draw(&self.material, &self.settings, self.losses.len())?;
         self.learn(&batch).map(Some)
     }
 
@@ -175,10 +175,15 @@ impl Trainer {
             "steps": self.losses.len(),
             "lr": self.settings.learning_rate,
             "batch": self.settings.batch,
+            "timesteps": self.timesteps(),
             "seed": self.settings.seed,
             "prompts": self.prompts(),
             "pictures": self.material.examples.len(),
         })
+    }
+
+    fn timesteps(&self) -> [usize; 2] {
+        [self.settings.timesteps.start, self.settings.timesteps.end]
     }
 
     fn prompts(&self) -> Vec<&str> {
@@ -193,6 +198,7 @@ impl Trainer {
             "learning rate": self.settings.learning_rate,
             "batch": self.settings.batch,
             "micro-batch": self.settings.micro_batch,
+            "timesteps": self.timesteps(),
             "seed": self.settings.seed,
             "memory": self.settings.memory.name(),
             "concepts": subjects,

@@ -1,3 +1,4 @@
+use std::ops::Range;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -55,6 +56,9 @@ pub struct Arguments {
     /// Rows computed at once, the gradients of a batch averaged: less memory [default: the whole batch]
     #[arg(long, value_name = "N")]
     pub micro_batch: Option<usize>,
+    /// Timesteps that noise is drawn for; the upper half says more about a look, and less about its edges
+    #[arg(long, value_name = "FROM..TO", default_value = "0..1000", value_parser = range)]
+    pub timesteps: Range<usize>,
     /// What is kept for the way back: low keeps the inputs of blocks and takes about a fifth more time,
     /// balanced keeps all but the probabilities of attention, fast keeps everything
     #[arg(long, value_name = "MODE", default_value_t = Memory::Balanced)]
@@ -104,4 +108,9 @@ pub struct Arguments {
     pub json: bool,
     #[command(flatten)]
     pub runtime: RuntimeArgs,
+}
+
+fn range(text: &str) -> Result<Range<usize>, String> {
+    let ends = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    ends.ok_or_else(|| "two numbers with .. between them, such as 400..1000".to_owned())
 }

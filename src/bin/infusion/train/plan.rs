@@ -49,6 +49,7 @@ impl Plan {
                 learning_rate: arguments.lr,
                 batch: arguments.batch,
                 micro_batch: arguments.micro_batch,
+                timesteps: arguments.timesteps.clone(),
                 seed: arguments.seed.unwrap_or_else(random_seed),
                 memory: arguments.memory,
             },
