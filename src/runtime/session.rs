@@ -464,8 +464,10 @@ impl Preparation {
 
 fn builder(options: &SessionOptions, provider: &ProviderSpec, preparation: &Preparation) -> Result<SessionBuilder> {
     let loaded = in_use()?;
-    let mut builder =
-        ort::session::Session::builder(&loaded.environment)?.with_optimization_level(GraphOptimizationLevel::All)?;
+    // A host's environment may have providers of its own, which would come first without a word.
+    let mut builder = ort::session::Session::builder(&loaded.environment)?
+        .with_no_environment_execution_providers()?
+        .with_optimization_level(GraphOptimizationLevel::All)?;
     if loaded.info.threads.is_none() {
         // A host's environment prints warnings, among them one for every input that has a default.
         builder = builder.with_log_level(LogLevel::Error)?;

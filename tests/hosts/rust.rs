@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use infusion::runtime::library;
-use infusion::runtime::ort::AsPointer as _;
+use infusion::runtime::ort::{self, AsPointer as _};
 
 use crate::studio::{self, Studio, onnxruntime};
 use crate::tiny;
@@ -16,7 +16,7 @@ mod host;
 #[test]
 fn a_rust_host_draws_the_same_with_its_own_scheduler_and_sessions() {
     let studio = Studio::new();
-    let environment = host::environment(onnxruntime().to_str().unwrap()).unwrap();
+    let environment = host::shared(ort::init_from(onnxruntime()).unwrap()).unwrap();
     let [model, concept, output] =
         ["model", "ball.safetensors", "by-rust.png"].map(|name| studio.path(name).display().to_string());
     let seed = studio::SEED.to_string();

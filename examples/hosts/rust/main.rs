@@ -20,7 +20,7 @@ use infusion::pipeline::step::{
 use infusion::prompt::Tokenizer;
 use infusion::runtime::library;
 use ndarray::{Array3, ArrayView3, ArrayView4, Axis, Ix3, Ix4, stack};
-use ort::environment::Environment;
+use ort::environment::{Environment, EnvironmentBuilder};
 use ort::session::Session;
 use ort::value::{Tensor, TensorElementType};
 
@@ -34,13 +34,14 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (onnxruntime, rest) = arguments.split_first().ok_or(USAGE)?;
-    println!("{}", draw(&environment(onnxruntime)?, rest.try_into().map_err(|_| USAGE)?)?);
+    let environment = shared(ort::init_from(onnxruntime)?)?;
+    println!("{}", draw(&environment, rest.try_into().map_err(|_| USAGE)?)?);
     Ok(())
 }
 
 /// The host's own environment, which the library then uses, too.
-pub fn environment(onnxruntime: &str) -> Result<Environment> {
-    let environment = ort::init_from(onnxruntime)?.with_name("host").build()?;
+pub fn shared(builder: EnvironmentBuilder) -> Result<Environment> {
+    let environment = builder.with_name("host").build()?;
     library::share(&environment)?;
     Ok(environment)
 }
