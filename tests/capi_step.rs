@@ -79,8 +79,15 @@ fn a_whole_timestep_for_each_row_and_a_scheduler_callback() {
     let context = Host::of(&prompt.both());
     let rows = [OwnedRow::new(UNCONDITIONAL, 7), OwnedRow::new(CONDITIONAL, 7).marked("ball", &prompt.positions, 1.0)];
     let rows = rows.each_ref().map(OwnedRow::row);
-    for graphs in [capi::TWO_GRAPHS, capi::ONE_GRAPH] {
-        let options = capi::UnetOptions { graphs, scheduler: Some(follow), scheduler_user: user, ..unet_options() };
+    let ahead = CString::new("cpu:static_shapes=yes").unwrap();
+    for (graphs, provider) in [
+        (capi::TWO_GRAPHS, ptr::null()),
+        (capi::ONE_GRAPH, ptr::null()),
+        (capi::TWO_GRAPHS, ahead.as_ptr()),
+        (capi::ONE_GRAPH, ahead.as_ptr()),
+    ] {
+        let options =
+            capi::UnetOptions { graphs, provider, scheduler: Some(follow), scheduler_user: user, ..unet_options() };
         let unet = unet(&folder, &options);
         let latents = schedule.run(|latents, timestep, index| {
             let sample = Host::of(&concatenate![Axis(0), *latents, *latents]);
@@ -156,8 +163,16 @@ fn two_calls_a_step_with_the_positive_first() {
     let contexts = [Host::of(&prompt.positive), Host::of(&prompt.negative)];
     let rows = [OwnedRow::new(CONDITIONAL, 1).marked("ball", &prompt.positions, 1.0), OwnedRow::new(UNCONDITIONAL, 1)];
     let rows = rows.each_ref().map(OwnedRow::row);
-    for (mode, golden) in [(SHARED, "shared"), (SEPARATE, "separate")] {
-        let options = capi::UnetOptions { mode, scheduler: Some(follow), scheduler_user: user, ..unet_options() };
+    let ahead = CString::new("cpu:static_shapes=yes").unwrap();
+    let usual = unet_options();
+    for (mode, golden, graphs, provider) in [
+        (SHARED, "shared", usual.graphs, ptr::null()),
+        (SEPARATE, "separate", usual.graphs, ptr::null()),
+        (SHARED, "shared", capi::ONE_GRAPH, ahead.as_ptr()),
+        (SEPARATE, "separate", capi::ONE_GRAPH, ahead.as_ptr()),
+    ] {
+        let scheduler = Some(follow as capi::Scheduler);
+        let options = capi::UnetOptions { mode, graphs, provider, scheduler, scheduler_user: user, ..unet_options() };
         let unet = unet(&folder, &options);
         let latents = schedule.run(|latents, timestep, index| {
             let sample = Host::of(latents);

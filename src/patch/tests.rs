@@ -90,6 +90,18 @@ fn shared_runs_what_comes_before_the_first_cross_attention_on_the_sources_rows()
     }
 }
 
+#[test]
+fn graphs_of_plain_operators_stay_so_unless_attention_is_fused() {
+    for name in ["four-17", "baddbmm-14"] {
+        let (model, found) = survey(&dialects::named(name));
+        for variant in Variant::ALL {
+            let emitted = emit(&model, &found, variant, &EmitOptions::default()).unwrap();
+            let other = emitted.graph.nodes().find(|(_, node)| !node.domain_name().is_empty());
+            assert!(other.is_none(), "{name} {variant}: {:?}", other.map(|(_, node)| node.op_type().to_owned()));
+        }
+    }
+}
+
 const EXTREMES: [i64; 6] = [i64::MIN, -1, 0, 1, 7, i64::MAX];
 
 /// Damages a graph in one place; most results are still graphs.

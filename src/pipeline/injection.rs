@@ -59,6 +59,12 @@ impl Injection {
         Self { delta, mask, offsets: self.offsets.clone() }
     }
 
+    /// No concept at all, for graphs that want one to be fed.
+    pub fn nothing(rows: usize, tokens: usize, slots: usize, width: usize) -> Self {
+        let (delta, mask) = (Array2::zeros((slots, width)), Array3::zeros((rows, tokens, slots)));
+        Self { delta, mask, offsets: vec![0, width] }
+    }
+
     /// The same with no share of Δ anywhere.
     pub fn closed(&self) -> Self {
         Self { mask: Array3::zeros(self.mask.dim()), ..self.clone() }

@@ -56,6 +56,11 @@ impl Unet {
         &self.graphs
     }
 
+    /// Whether a graph's optional inputs need not be fed.
+    pub fn keeps_defaults(&self) -> bool {
+        self.provider.keeps_defaults()
+    }
+
     pub fn has(&self, graph: Graph) -> bool {
         self.parts.contains_key(&graph)
     }

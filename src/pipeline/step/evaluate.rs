@@ -7,6 +7,7 @@ use super::{Inputs, Predicted, StepGraphs};
 use crate::pipeline::graphs::Graph;
 use crate::pipeline::injection::Injection;
 use crate::pipeline::rows::{Conditions, Timesteps};
+use crate::pipeline::sizes::padded_slots;
 use crate::pipeline::streams::{Dual, OneGraph, Plain, Separate, Shared, StepContext, TwoGraphs};
 use crate::pipeline::unet::{Unet, UnetModel};
 use crate::pipeline::{Error, Result};
@@ -46,7 +47,7 @@ impl Evaluator {
     pub fn shared(&self, sample: &Latents, inputs: &Inputs, marked: &Marked) -> Result<Latents> {
         let rows = marked.rows();
         let all: Vec<usize> = (0..sample.shape()[0]).collect();
-        let Some(injection) = marked.injection(&all) else { return self.plain(sample, inputs) };
+        let Some(injection) = self.injection(marked, &all) else { return self.plain(sample, inputs) };
         let injections = [injection];
         let context = context(inputs, &injections);
         match self.uses_one(Graph::Shared)? {
@@ -86,7 +87,7 @@ impl Evaluator {
         }
         if !apart.is_empty() {
             let samples = [foundation.select(Axis(0), apart), sample.select(Axis(0), apart)];
-            let (foundation, customised) = self.both(samples, &inputs.select(apart), marked.injection(apart))?;
+            let (foundation, customised) = self.both(samples, &inputs.select(apart), self.injection(marked, apart))?;
             put(apart, &foundation, &customised);
         }
         Ok(predicted)
@@ -111,6 +112,16 @@ impl Evaluator {
             })?,
         };
         Ok((foundation, customised.swap_remove(0)))
+    }
+
+    /// What the rows are given; of one number of slots where models are compiled ahead, so that another concept
+    /// or mix compiles nothing.
+    fn injection(&self, marked: &Marked, rows: &[usize]) -> Option<Injection> {
+        let injection = marked.injection(rows)?;
+        match self.unet.keeps_defaults() {
+            true => Some(injection),
+            false => Some(injection.padded(padded_slots(injection.delta.nrows()))),
+        }
     }
 
     /// Runs `f` and `c`, with what they know of the values from the last step where that was of the same

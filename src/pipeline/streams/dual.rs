@@ -3,6 +3,7 @@ use ndarray::{Axis, concatenate, s};
 use crate::pipeline::heat::HeatCollector;
 use crate::pipeline::injection::Injection;
 use crate::pipeline::rows::{Conditions, Rows, Timesteps};
+use crate::pipeline::sizes::padded_slots;
 use crate::pipeline::unet::{OURS, UnetModel};
 use crate::pipeline::{Error, Result};
 use crate::runtime::Tensor;
@@ -53,6 +54,12 @@ impl Separate for Dual {
             Some(injection) if step.open => feeds.extend(optional_inputs(&self.model, injection)),
             Some(injection) if self.model.requires(&format!("{OURS}mask")) => {
                 feeds.extend(optional_inputs(&self.model, &injection.closed()));
+            }
+            None if self.model.requires(&format!("{OURS}mask")) => {
+                let (rows, tokens, _) = given.context.dim();
+                let width = self.model.session.input(&format!("{OURS}delta")).and_then(|delta| delta.fixed(1));
+                let nothing = Injection::nothing(rows, tokens, padded_slots(0), width.unwrap_or(0));
+                feeds.extend(optional_inputs(&self.model, &nothing));
             }
             _ => {}
         }

@@ -268,8 +268,14 @@ impl Provider {
     }
 
     fn not_usable(&self, reason: &str) -> Error {
-        Error::Provider { provider: self.name.to_owned(), reason: format!("{reason}. {}", self.needs) }
+        Error::Provider { provider: self.name.to_owned(), reason: format!("{}. {}", plain(reason), self.needs) }
     }
+}
+
+/// What ONNX Runtime says, without the place in its source and the code before it.
+fn plain(reason: &str) -> &str {
+    let said = reason.split_once("[ONNXRuntimeError] : ").and_then(|(_, rest)| rest.splitn(3, " : ").nth(2));
+    said.unwrap_or(reason).trim()
 }
 
 impl FromStr for ProviderSpec {
@@ -429,6 +435,19 @@ mod tests {
         assert!(ProviderSpec::new(ProviderKind::Cpu).placement(false).is_none());
         let range = "tensorrt:pixels=512-768".parse::<ProviderSpec>().unwrap().range("pixels");
         assert_eq!(range, Some((512, 768)));
+    }
+
+    #[test]
+    fn a_library_that_cannot_be_loaded_is_named_without_places_in_others_sources() {
+        let said = "/src/provider_bridge_ort.cc:2043 onnxruntime::Provider& Get() [ONNXRuntimeError] : 1 : FAIL : Failed \
+                    to load library libonnxruntime_providers_cuda.so with error: libcublasLt.so.13: cannot open \
+                    shared object file: No such file or directory\n";
+        let error = cuda::PROVIDER.not_usable(said).to_string();
+        assert!(error.starts_with("provider 'cuda': Failed to load library"), "{error}");
+        assert!(
+            error.contains("libcublasLt.so.13: cannot open shared object file: No such file or directory. It needs")
+        );
+        assert_eq!(plain("no device "), "no device");
     }
 
     #[test]
