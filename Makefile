@@ -32,10 +32,10 @@ DEMO = target/release/infusion generate --model models/demo --overwrite --guidan
 
 demo: setup build ## draw with and without a concept into target/demo
 	@mkdir -p target/demo
-	$(DEMO) "a photo of a <ball> in the snow" --seed 3 \
+	$(DEMO) "a photo of a <ball> in the snow" --seed 8 \
 		-o target/demo/infused.png --foundation target/demo/foundation.png
-	$(DEMO) "a photo of a <ball> on the sand" "a <ball> at night" "a large <ball> on the pavement" \
-		--seed 1 --steps 25 -o target/demo/more.png --sheet target/demo/sheet.png
+	$(DEMO) "a photo of a <ball> in the snow" "a <ball> at night" "a large <ball> on the pavement" \
+		--seed 4 --steps 25 -o target/demo/more.png --sheet target/demo/sheet.png
 
 LEARN = target/release/infusion train --model models/demo --steps 500 --lr 0.02 --batch 8 --timesteps 300..1000 --seed 1 --guidance-scale 2 --overwrite
 CONCEPT = -i models/concepts/$(1) -o models/concepts/$(1).safetensors \

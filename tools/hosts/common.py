@@ -32,7 +32,7 @@ def arguments(description: str) -> argparse.Namespace:
     parser.add_argument("--word", default="ball", help="the word of the prompt that stands for the concept")
     parser.add_argument("--prompt", default="a photo of a ball in the snow")
     parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--seed", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=8)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--guidance-scale", type=float, default=2.0)
     parser.add_argument("--output", type=Path, default=ROOT / "target/hosts", help="folder of pipelines and pictures")
