@@ -119,6 +119,10 @@ fn a_run_writes_the_concept_and_pictures_of_its_way() {
     let error = failure(folder, &["--steps", "1", "-o", "ball.safetensors"]);
     assert!(error.contains("ball.safetensors: exists already"), "{error}");
     std::fs::remove_file(folder.join("ball.safetensors")).unwrap();
+    for (range, said) in [("9..3", "timesteps 9..3: must be a range within 0..1000"), ("300", "400..1000")] {
+        let error = failure(folder, &["--steps", "1", "--timesteps", range, "-o", "ball.safetensors"]);
+        assert!(error.contains(said), "{error}");
+    }
     let error = failure(folder, &["--steps", "4", "--validate-every", "2", "-o", "ball.safetensors"]);
     assert!(error.contains("ball-step-2.png: exists already"), "{error}");
 }

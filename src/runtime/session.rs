@@ -1,18 +1,18 @@
+mod build;
+
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ort::logging::LogLevel;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
-use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{OutputSelector, RunOptions, SessionInputValue, SharedSessionInner};
 use ort::value::{DynTensorValueType, DynValue};
 
-use super::library::in_use;
+use self::build::{Preparation, builder};
 use super::outputs::{DeviceTensor, Outputs, Value};
 use super::providers::{self, ProviderSpec};
 use super::resident::{Placement, Resident, Wanted};
-use super::shapes::{Settled, declared_inputs};
 use super::{Assignment, CacheUse, Error, Result, ShapeRange, Tensor, TensorSpec, cache};
 
 /// The option of a run that tells recorded graphs apart, and the value of it with which none is used.
@@ -438,60 +438,6 @@ fn collect(value: DynValue, fetch: Fetch, session: &Arc<SharedSessionInner>) -> 
         Fetch::Device => Ok(Value::Device(DeviceTensor::new(value, Arc::clone(session))?)),
         Fetch::Host | Fetch::Skip => Ok(Value::Host(Tensor::copy_of(&value)?)),
     }
-}
-
-/// What the provider is told of the model before it is loaded.
-#[derive(Debug, Default)]
-struct Preparation {
-    settled: Settled,
-    cache_key: String,
-    weight_bytes: u64,
-}
-
-impl Preparation {
-    fn of(path: &Path, options: &SessionOptions, provider: &ProviderSpec) -> Result<Self> {
-        if !provider.settles_shapes() {
-            return Ok(Self::default());
-        }
-        let settled = match options.shapes.as_slice() {
-            [] => Settled::default(),
-            shapes => Settled::of(&declared_inputs(path)?, shapes),
-        };
-        let cache_key = cache::key(path, &format!("{provider} {:?}", options.shapes))?;
-        Ok(Self { settled, cache_key, weight_bytes: cache::weight_bytes(path)? })
-    }
-}
-
-fn builder(options: &SessionOptions, provider: &ProviderSpec, preparation: &Preparation) -> Result<SessionBuilder> {
-    let loaded = in_use()?;
-    // A host's environment may have providers of its own, which would come first without a word.
-    let mut builder = ort::session::Session::builder(&loaded.environment)?
-        .with_no_environment_execution_providers()?
-        .with_optimization_level(GraphOptimizationLevel::All)?;
-    if loaded.info.threads.is_none() {
-        // A host's environment prints warnings, among them one for every input that has a default.
-        builder = builder.with_log_level(LogLevel::Error)?;
-    }
-    builder = match (options.threads, loaded.info.threads) {
-        (Some(threads), _) => own_threads(builder, threads)?,
-        (None, None) => own_threads(builder, super::threads::default_threads())?,
-        (None, Some(_)) => builder,
-    };
-    if options.low_memory {
-        builder = builder.with_prepacking(false)?.with_memory_pattern(false)?;
-    }
-    builder = Assignment::record(builder)?;
-    for (name, length) in &preparation.settled.fixed {
-        builder = builder.with_dimension_override(name, i64::try_from(*length).unwrap_or(i64::MAX))?;
-    }
-    let Preparation { settled, cache_key, weight_bytes } = preparation;
-    let context = providers::Context { options, cache_key, ranges: &settled.ranges, weight_bytes: *weight_bytes };
-    provider.register(builder, &context)
-}
-
-/// A pool of its own must not spin, or it takes the cores from the other sessions.
-fn own_threads(builder: SessionBuilder, threads: usize) -> Result<SessionBuilder> {
-    Ok(builder.with_independent_thread_pool()?.with_intra_threads(threads)?.with_intra_op_spinning(false)?)
 }
 
 #[cfg(test)]

@@ -32,8 +32,8 @@ pub struct Batch {
 const STRIDE: u64 = 0x9E37_79B1;
 
 impl Batch {
-    /// Draws the batch of `step` (from 0) by the settings' seed, number of rows and timesteps. Each step has a generator of its own, so that a training that
-    /// is resumed draws what it would have drawn.
+    /// Draws the batch of `step` (from 0) by the settings' seed, number of rows and timesteps. Each step has a
+    /// generator of its own, so that a training that is resumed draws what it would have drawn.
     ///
     /// Pictures are drawn without repetition until all were there; prompts and timesteps are uniform; the
     /// latents are a sample of the picture's posterior.
@@ -47,7 +47,8 @@ impl Batch {
             order.extend(generator.randperm(material.examples.len())?);
         }
         order.truncate(settings.batch);
-        let rows = order.into_iter().map(|example| Row::draw(material, example, &settings.timesteps, &mut generator));
+        let timesteps = settings.timesteps_of(material.schedule.num_train_timesteps());
+        let rows = order.into_iter().map(|example| Row::draw(material, example, &timesteps, &mut generator));
         Ok(Self { rows: rows.collect::<Result<_>>()? })
     }
 }
@@ -145,8 +146,8 @@ mod tests {
         assert!((0.35..0.65).contains(&share(&|row| row.caption == 1)));
         assert!((0.15..0.35).contains(&share(&|row| row.timestep < 250)));
         assert!((0.15..0.35).contains(&share(&|row| row.timestep >= 750)));
-        let late = Settings { timesteps: 600..900, ..settings(50, 0) };
+        let late = Settings { timesteps: Some(600..900), ..settings(50, 0) };
         let rows = Batch::draw(&material, &late, 0).unwrap().rows;
-        assert!(rows.iter().all(|row| late.timesteps.contains(&row.timestep)));
+        assert!(rows.iter().all(|row| (600..900).contains(&row.timestep)));
     }
 }

@@ -14,9 +14,10 @@ pub struct Settings {
     pub batch: usize,
     /// Rows computed at once; their gradients are averaged over the batch. `None`: all at once.
     pub micro_batch: Option<usize>,
-    /// The timesteps that noise is drawn for, within the schedule's `num_train_timesteps`. A prompt decides most
-    /// where there is little but noise: the upper half says more about a look, and less about its edges.
-    pub timesteps: Range<usize>,
+    /// The timesteps that noise is drawn for, within the schedule's `num_train_timesteps`; `None`: all of them.
+    /// A prompt decides most where there is little but noise: the upper half says more about a look, and less
+    /// about its edges.
+    pub timesteps: Option<Range<usize>>,
     /// Seed of all draws; the same seed, pictures and settings give the same Δ.
     pub seed: u64,
     /// What the graph keeps for the way back, and what it computes twice.
@@ -30,7 +31,7 @@ impl Default for Settings {
             learning_rate: 0.01,
             batch: 4,
             micro_batch: None,
-            timesteps: 0..1000,
+            timesteps: None,
             seed: 0,
             memory: Memory::default(),
         }
@@ -38,14 +39,20 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// The timesteps that are drawn on a schedule of `num_train_timesteps`.
+    pub(super) fn timesteps_of(&self, num_train_timesteps: usize) -> Range<usize> {
+        self.timesteps.clone().unwrap_or(0..num_train_timesteps)
+    }
+
     /// Refuses numbers that no training can have, on a schedule of `num_train_timesteps`.
     pub(super) fn check(&self, num_train_timesteps: usize) -> Result<()> {
         if self.steps == 0 || self.batch == 0 || self.micro_batch == Some(0) {
             return Err(Error::setting("steps, batch and micro-batch", "must be at least 1"));
         }
-        if self.timesteps.is_empty() || self.timesteps.end > num_train_timesteps {
-            let reason = format!("must be a range within 0..{num_train_timesteps}, such as 400..1000");
-            return Err(Error::setting(format!("timesteps {:?}", self.timesteps), reason));
+        let timesteps = self.timesteps_of(num_train_timesteps);
+        if timesteps.is_empty() || timesteps.end > num_train_timesteps {
+            let reason = format!("must be a range within 0..{num_train_timesteps}, its least number first");
+            return Err(Error::setting(format!("timesteps {timesteps:?}"), reason));
         }
         if !self.learning_rate.is_finite() || self.learning_rate <= 0.0 {
             let setting = format!("learning rate {}", self.learning_rate);
@@ -61,9 +68,12 @@ mod tests {
 
     #[test]
     fn impossible_numbers_are_named() {
-        assert!(Settings::default().check(1000).is_ok());
+        for num_train_timesteps in [500, 1000, 2000] {
+            assert!(Settings::default().check(num_train_timesteps).is_ok());
+        }
         for timesteps in [5..5, 0..1001] {
-            let error = Settings { timesteps, ..Default::default() }.check(1000).unwrap_err().to_string();
+            let error =
+                Settings { timesteps: Some(timesteps), ..Default::default() }.check(1000).unwrap_err().to_string();
             assert!(error.contains("within 0..1000"), "{error}");
         }
         for settings in [

@@ -183,7 +183,8 @@ impl Trainer {
     }
 
     fn timesteps(&self) -> [usize; 2] {
-        [self.settings.timesteps.start, self.settings.timesteps.end]
+        let drawn = self.settings.timesteps_of(self.material.schedule.num_train_timesteps());
+        [drawn.start, drawn.end]
     }
 
     fn prompts(&self) -> Vec<&str> {

@@ -57,8 +57,9 @@ pub struct Arguments {
     #[arg(long, value_name = "N")]
     pub micro_batch: Option<usize>,
     /// Timesteps that noise is drawn for; the upper half says more about a look, and less about its edges
-    #[arg(long, value_name = "FROM..TO", default_value = "0..1000", value_parser = range)]
-    pub timesteps: Range<usize>,
+    /// [default: all of the scheduler's]
+    #[arg(long, value_name = "FROM..TO", value_parser = range)]
+    pub timesteps: Option<Range<usize>>,
     /// What is kept for the way back: low keeps the inputs of blocks and takes about a fifth more time,
     /// balanced keeps all but the probabilities of attention, fast keeps everything
     #[arg(long, value_name = "MODE", default_value_t = Memory::Balanced)]
