@@ -16,7 +16,8 @@ pub(super) struct Placement {
     pub device: AllocationDevice<'static>,
     /// The device's index.
     pub id: i32,
-    /// Memory of the host that the device reads and writes without a detour, where the provider has some.
+    /// Memory of the host that the device reads without a detour, where the provider has some. Outputs do not go
+    /// there: ONNX Runtime 1.31 fails to copy one to pinned memory that it is bound to.
     pub pinned: Option<AllocationDevice<'static>>,
     /// Whether inputs and output must keep their addresses: a recorded CUDA graph reads and writes there.
     pub fixed: bool,
@@ -54,10 +55,8 @@ struct Slot {
 
 #[derive(Debug)]
 enum Output {
-    /// Bound where the host can read it.
-    Host(DynTensor),
-    /// Bound on the device, and fetched to the second after each run, where that is given.
-    Device(DynTensor, Option<DynTensor>),
+    /// Bound on the device, and fetched after each run.
+    Device(DynTensor),
     /// Bound to the host's memory, where ONNX Runtime makes it in the first run.
     Made,
 }
@@ -100,7 +99,7 @@ impl Resident {
             }
             slots.push(slot);
         }
-        let output = Output::bind(&mut binding, &wanted, pinned.as_ref(), device.as_ref())?;
+        let output = Output::bind(&mut binding, &wanted, device.as_ref())?;
         binding.synchronize_inputs()?;
         Ok(Self { binding, slots, wanted, output, graph: placement.fixed.then_some(graph) })
     }
@@ -136,14 +135,9 @@ impl Resident {
             options.set(GRAPH, graph.to_string())?;
         }
         let mut made = session.run_binding_with_options(&self.binding, &options)?;
-        match &mut self.output {
-            Output::Host(tensor) => read(tensor, &self.wanted),
-            Output::Device(tensor, None) if tensor.memory_info().is_cpu_accessible() => read(tensor, &self.wanted),
-            Output::Device(tensor, None) => Tensor::copy_of(&tensor.to(AllocationDevice::CPU, 0)?),
-            Output::Device(tensor, Some(host)) => {
-                tensor.copy_into(&mut *host)?;
-                read(host, &self.wanted)
-            }
+        match &self.output {
+            Output::Device(tensor) if tensor.memory_info().is_cpu_accessible() => read(tensor, &self.wanted),
+            Output::Device(tensor) => Tensor::copy_of(&tensor.to(AllocationDevice::CPU, 0)?),
             Output::Made => {
                 let value = made.remove(&self.wanted.name);
                 Tensor::copy_of(&value.ok_or_else(|| ort::Error::new("the run made no output"))?)
@@ -183,25 +177,14 @@ impl Slot {
 }
 
 impl Output {
-    fn bind(
-        binding: &mut IoBinding,
-        wanted: &Wanted,
-        pinned: Option<&Allocator>,
-        device: Option<&Allocator>,
-    ) -> ort::Result<Self> {
-        let new = |allocator: &Allocator| DynTensor::new(allocator, wanted.element_type.to_ort(), dims(&wanted.shape));
-        let pinned = pinned.and_then(|pinned| new(pinned).ok());
-        match (device, pinned) {
-            (Some(device), pinned) => {
-                let mut tensor = new(device)?;
+    fn bind(binding: &mut IoBinding, wanted: &Wanted, device: Option<&Allocator>) -> ort::Result<Self> {
+        match device {
+            Some(device) => {
+                let mut tensor = DynTensor::new(device, wanted.element_type.to_ort(), dims(&wanted.shape))?;
                 binding.bind_output(&wanted.name, &mut tensor)?;
-                Ok(Self::Device(tensor, pinned))
+                Ok(Self::Device(tensor))
             }
-            (None, Some(mut tensor)) => {
-                binding.bind_output(&wanted.name, &mut tensor)?;
-                Ok(Self::Host(tensor))
-            }
-            (None, None) => {
+            None => {
                 let host = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::CPUOutput)?;
                 binding.bind_output_to_device(&wanted.name, &host)?;
                 Ok(Self::Made)

@@ -81,7 +81,7 @@ pub(super) static PROVIDER: Provider = Provider {
             name: "pinned",
             key: "infusion.pinned",
             kind: FLAG,
-            help: "send and fetch through pinned memory of the host (default yes)",
+            help: "send through pinned memory of the host, but for CUDA graphs (default yes)",
         },
     ],
     build: |options, context| {

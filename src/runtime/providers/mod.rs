@@ -185,10 +185,10 @@ impl ProviderSpec {
     }
 
     /// Where resident runs keep their inputs and output; `None` where that is the host's memory, or the
-    /// provider is not known to serve them.
+    /// provider is not known to serve them. What a CUDA graph reads in place is written without pinned memory.
     pub(super) fn placement(&self, fixed: bool) -> Option<Placement> {
         let (device, id) = self.device_memory().filter(|(device, _)| *device == AllocationDevice::CUDA)?;
-        let pinned = (self.says_yes("pinned") != Some(false)).then_some(AllocationDevice::CUDA_PINNED);
+        let pinned = (!fixed && self.says_yes("pinned") != Some(false)).then_some(AllocationDevice::CUDA_PINNED);
         Some(Placement { device, id, pinned, fixed })
     }
 

@@ -96,7 +96,7 @@ fn shapes_are_settled_where_that_makes_the_provider_faster_or_possible() {
     assert!(["cpu", "cuda"].into_iter().all(keeps));
     let compiled = ["tensorrt", "directml", "coreml", "openvino:static_shapes=no", "cuda:graphs=yes"];
     assert!(!compiled.into_iter().any(keeps));
-    let cuda: ProviderSpec = "cuda:device=1,graphs=yes,pinned=no".parse().unwrap();
+    let cuda: ProviderSpec = "cuda:device=1,graphs=yes".parse().unwrap();
     assert!(cuda.asks_for_graphs() && !cuda.keeps_optimised_models());
     let placement = cuda.placement(true).unwrap();
     assert_eq!((placement.id, placement.pinned, placement.fixed), (1, None, true));
