@@ -3,6 +3,9 @@
 Trained on noise alone, so small a model reads the whole prompt from any token and spreads its attention evenly, so
 that a change to one word's value moves little, and two things swap colours. Each picture's cells are therefore told
 which noun covers them, and the maps learn it by cross-entropy, averaged over heads.
+
+A noun's value is also to say how its thing looks, as it does in large models, where it is what a concept changes: for a
+share of the captions without colours, the nouns' values are those of a caption with them.
 """
 
 from __future__ import annotations
@@ -22,7 +25,10 @@ NOUNS = {name: (name,) for name in world.BACKGROUND_NAMES} | {"night": ("night",
 
 
 class RecordedAttention(nn.Module):
-    """Cross-attention as diffusers computes it, which adds its map, averaged over heads [B, N, L], to `maps`."""
+    """Cross-attention as diffusers computes it, which adds its map, averaged over heads [B, N, L], to `maps`.
+
+    A context of twice the width is one for the keys and, behind it, one for the values.
+    """
 
     def __init__(self, maps: list[torch.Tensor]):
         super().__init__()
@@ -30,8 +36,9 @@ class RecordedAttention(nn.Module):
 
     def forward(self, attention, hidden_states, encoder_hidden_states=None, attention_mask=None):
         query = attention.head_to_batch_dim(attention.to_q(hidden_states))
-        key = attention.head_to_batch_dim(attention.to_k(encoder_hidden_states))
-        value = attention.head_to_batch_dim(attention.to_v(encoder_hidden_states))
+        width = attention.to_k.in_features
+        key = attention.head_to_batch_dim(attention.to_k(encoder_hidden_states[..., :width]))
+        value = attention.head_to_batch_dim(attention.to_v(encoder_hidden_states[..., -width:]))
         probs = attention.get_attention_scores(query, key)
         self.maps.append(probs.unflatten(0, (-1, attention.heads)).mean(1))
         hidden_states = attention.batch_to_head_dim(torch.bmm(probs, value))
@@ -63,6 +70,23 @@ def labels(text: str, scene: world.Scene, token_counts) -> torch.Tensor:
             found[first : first + count] = GROUND
         first += count
     return found
+
+
+def with_nouns_of(context: torch.Tensor, labels: torch.Tensor, described: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
+    """`context` [B, L, D] whose tokens that name things are those that name them in `described`.
+
+    `labels` and `theirs` [B, L] say what each token names in either; a thing has as many tokens in both.
+    """
+    place = torch.arange(labels.shape[1], device=labels.device).expand(labels.shape).clone()
+    moved = torch.zeros_like(labels, dtype=torch.bool)
+    for thing in (1, 2):
+        here, there = labels == thing, theirs == thing
+        rank = here.int().cumsum(1) - 1
+        wanted = here & there.any(1, keepdim=True)
+        place = torch.where(wanted, there.int().argmax(1, keepdim=True) + rank, place)
+        moved |= wanted
+    taken = described.gather(1, place[..., None].expand_as(context))
+    return torch.where(moved[..., None], taken, context)
 
 
 def cover(scene: world.Scene, side: int, cells: int) -> torch.Tensor:

@@ -20,16 +20,23 @@ from vae import to_pixels
 CAPTIONS_EACH = 6
 CHUNK = 1000
 WINDOW = 8
+ENCODED_AT_ONCE = 100
+DESCRIBED = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Sampled latents [B, 4, h, w], token ids and what they name [B, 77], and what covers each cell [B, 3, h, w]."""
+    """Sampled latents [B, 4, h, w], token ids and what they name [B, 77], and what covers each cell [B, 3, h, w].
+
+    `described` and `described_labels` are another caption of each scene, or the same one: its nouns' values are used.
+    """
 
     latents: torch.Tensor
     tokens: torch.Tensor
     labels: torch.Tensor
     covers: torch.Tensor
+    described: torch.Tensor
+    described_labels: torch.Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +44,8 @@ class Pool:
     """Latent means and deviations, scaled, [N, 4, h, w], token ids and what they name [N, CAPTIONS_EACH, 77], where.
 
     `centre` [N, 2] holds x and y as fractions for scenes of one object and NaN for the others; `covers`
-    [N, 3, h, w] holds 255ths of each cell that the things and the ground cover (see grounding.py).
+    [N, 3, h, w] holds 255ths of each cell that the things and the ground cover (see grounding.py); `kind` [N] is a
+    place in world.KINDS. `coloured` [N, CAPTIONS_EACH] says which captions name colours.
     """
 
     mean: torch.Tensor
@@ -46,13 +54,25 @@ class Pool:
     labels: torch.Tensor
     centre: torch.Tensor
     covers: torch.Tensor
+    kind: torch.Tensor
+    coloured: torch.Tensor
+
+    @functools.cached_property
+    def hard(self) -> list[torch.Tensor]:
+        """Where the kinds of scene are that are slow to learn: two things, and one thing of two colours."""
+        kinds = list(world.KINDS)
+        return [(self.kind == kinds.index(kind)).nonzero()[:, 0] for kind in ("two", "two-tone")]
+
+    def to(self, device: str) -> Pool:
+        return Pool(**{field.name: getattr(self, field.name).to(device) for field in dataclasses.fields(Pool)})
 
     def batch(self, size: int, generator: torch.Generator) -> Batch:
-        """Half of it scenes of two objects, the other half any."""
-        pairs = self.covers[:, 1].flatten(1).any(1).nonzero()[:, 0]
-        chosen = pairs[torch.randint(len(pairs), (size // 2,), generator=generator)]
-        others = torch.randint(len(self.mean), (size - size // 2,), generator=generator)
-        return self.sampled(torch.cat([chosen, others]), generator)
+        """A third of it scenes of two objects, a third objects of two colours, the others any."""
+        device = generator.device
+        places = [kind[torch.randint(len(kind), (size // 3,), generator=generator, device=device)] for kind in self.hard]
+        rest = size - sum(map(len, places))
+        places.append(torch.randint(len(self.mean), (rest,), generator=generator, device=device))
+        return self.sampled(torch.cat(places), generator)
 
     def windows(self, size: int, generator: torch.Generator) -> Batch:
         """Windows of WINDOW cells about the object of one-object scenes: cheap, and nearly all object."""
@@ -69,37 +89,83 @@ class Pool:
         return dataclasses.replace(whole, latents=cut(whole.latents), covers=cut(whole.covers))
 
     def sampled(self, chosen: torch.Tensor, generator: torch.Generator) -> Batch:
-        worded = torch.randint(CAPTIONS_EACH, (len(chosen),), generator=generator)
         mean, deviation = self.mean[chosen].float(), self.deviation[chosen].float()
-        latents = mean + deviation * torch.randn(mean.shape, generator=generator)
+        latents = mean + deviation * torch.randn(mean.shape, generator=generator, device=generator.device)
         covers = self.covers[chosen].float() / 255
-        return Batch(latents, self.tokens[chosen, worded].long(), self.labels[chosen, worded], covers)
+        words, labels = self.tokens[chosen], self.labels[chosen]
+        plain, described = self.captions(self.coloured[chosen], (labels == 1).any(-1), generator)
+        rows = torch.arange(len(chosen), device=generator.device)
+        return Batch(
+            latents,
+            words[rows, plain].long(),
+            labels[rows, plain],
+            covers,
+            words[rows, described].long(),
+            labels[rows, described],
+        )
+
+    def captions(self, coloured: torch.Tensor, named: torch.Tensor, generator: torch.Generator):
+        """Which caption is read, and which one's nouns say how the things look.
+
+        A share of DESCRIBED reads one without colours beside nouns of one with them, where there are both.
+        """
+        drawn = torch.rand(coloured.shape, generator=generator, device=generator.device)
+        free = (drawn + 2 * (named & ~coloured)).argmax(1)
+        full = (drawn + 2 * (named & coloured)).argmax(1)
+        any_of = drawn.argmax(1)
+        chosen = torch.rand(len(coloured), generator=generator, device=generator.device) < DESCRIBED
+        chosen &= (named & coloured).any(1) & (named & ~coloured).any(1)
+        return torch.where(chosen, free, any_of), torch.where(chosen, full, any_of)
 
 
 def centre(scene: world.Scene) -> tuple[float, float]:
     return (scene.things[0].x, scene.things[0].y) if len(scene.things) == 1 else (float("nan"), float("nan"))
 
 
-def build_chunk(file: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, side: int, seed: list[int]) -> None:
+def kind(scene: world.Scene) -> int:
+    name = ("none", "one", "two")[len(scene.things)]
+    return list(world.KINDS).index("two-tone" if scene.things and scene.things[0].lower else name)
+
+
+def named_colours(text: str) -> set[str]:
+    return set(world.COLOURS) & set(text.split())
+
+
+def draw_chunk(tokenizer: CLIPTokenizer, side: int, seed: list[int]) -> dict[str, torch.Tensor]:
+    """CHUNK scenes as `pixels`, bytes [CHUNK, side, side, 3], with all of a Pool that is not latents."""
     rng = np.random.default_rng(seed)
     scenes = [world.random_scene(rng) for _ in range(CHUNK)]
-    means, deviations = [], []
-    with torch.no_grad():
-        for first in range(0, CHUNK, 50):
-            pixels = to_pixels(world.render(scenes[first : first + 50], side))
-            posterior = vae.encode(pixels).latent_dist
-            means.append((posterior.mean * vae.config.scaling_factor).half())
-            deviations.append((posterior.std * vae.config.scaling_factor).half())
     worded = [(scene, captions.caption(scene, rng)) for scene in scenes for _ in range(CAPTIONS_EACH)]
     tokens = networks.token_ids(tokenizer, [text for _, text in worded]).short().reshape(CHUNK, CAPTIONS_EACH, 77)
     count = functools.cache(lambda word: len(tokenizer.tokenize(word)))
     labels = torch.stack([grounding.labels(text, scene, count) for scene, text in worded])
     covers = torch.stack([grounding.cover(scene, side, side // 8) for scene in scenes])
+    return {
+        "pixels": torch.from_numpy(world.render(scenes, side)),
+        "tokens": tokens,
+        "labels": labels.reshape(tokens.shape),
+        "centre": torch.tensor([centre(scene) for scene in scenes]),
+        "covers": (covers * 255).round().byte(),
+        "kind": torch.tensor([kind(scene) for scene in scenes], dtype=torch.uint8),
+        "coloured": torch.tensor([bool(named_colours(text)) for _, text in worded]).reshape(CHUNK, CAPTIONS_EACH),
+    }
+
+
+def encoded(chunk: dict[str, torch.Tensor], vae: AutoencoderKL) -> dict[str, torch.Tensor]:
+    """The chunk with the scaled `mean` and `deviation` of its latents instead of its pixels, on the VAE's device."""
+    means, deviations = [], []
+    with torch.no_grad():
+        for pixels in chunk["pixels"].split(ENCODED_AT_ONCE):
+            posterior = vae.encode(to_pixels(pixels.to(vae.device))).latent_dist
+            means.append((posterior.mean * vae.config.scaling_factor).half())
+            deviations.append((posterior.std * vae.config.scaling_factor).half())
+    rest = {name: tensor.to(vae.device) for name, tensor in chunk.items() if name != "pixels"}
+    return {"mean": torch.cat(means), "deviation": torch.cat(deviations), **rest}
+
+
+def build_chunk(file: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, side: int, seed: list[int]) -> None:
     part = file.with_suffix(".part")
-    centres = torch.tensor([centre(scene) for scene in scenes])
-    latents = {"mean": torch.cat(means), "deviation": torch.cat(deviations)}
-    words = {"tokens": tokens, "labels": labels.reshape(tokens.shape)}
-    torch.save({**latents, **words, "centre": centres, "covers": (covers * 255).round().byte()}, part)
+    torch.save(encoded(draw_chunk(tokenizer, side, seed), vae), part)
     part.rename(file)
 
 
@@ -117,4 +183,8 @@ def load_pool(folder: Path) -> Pool:
     chunks = [torch.load(file, weights_only=True) for file in sorted(folder.glob("*.pt"))]
     if not chunks:
         raise FileNotFoundError(f"no encoded scenes in {folder}: build the pool first")
+    return joined(chunks)
+
+
+def joined(chunks: list[dict[str, torch.Tensor]]) -> Pool:
     return Pool(**{field.name: torch.cat([chunk[field.name] for chunk in chunks]) for field in dataclasses.fields(Pool)})

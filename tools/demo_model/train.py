@@ -46,9 +46,11 @@ class Networks(nn.Module):
         self.unet = networks.new_unet()
         self.text_encoder = networks.new_text_encoder(tokenizer)
 
-    def forward(self, noised, timesteps, tokens):
-        context = self.text_encoder(tokens).last_hidden_state
-        return self.unet(noised, timesteps, context).sample
+    def forward(self, noised: Noised) -> torch.Tensor:
+        batch = noised.batch
+        context, described = self.text_encoder(torch.cat([batch.tokens, batch.described])).last_hidden_state.chunk(2)
+        values = grounding.with_nouns_of(context, batch.labels, described, batch.described_labels)
+        return self.unet(noised.latents, noised.timesteps, torch.cat([context, values], -1)).sample
 
 
 def loss_weights(alphas: torch.Tensor) -> torch.Tensor:
@@ -60,16 +62,32 @@ def loss_weights(alphas: torch.Tensor) -> torch.Tensor:
     return snr.clamp(LEAST_SNR, MOST_SNR) / snr
 
 
-def training_loss(model: Networks, maps: list[torch.Tensor], alphas: torch.Tensor, batch: Batch, generator):
-    """What is minimised, and its two parts; noisy timesteps, where pictures are laid out, come more often."""
-    timesteps = (torch.rand(len(batch.latents), generator=generator) ** NOISY_POWER * len(alphas)).long()
-    noise = torch.randn(batch.latents.shape, generator=generator)
-    alpha = alphas[timesteps].reshape(-1, 1, 1, 1)
-    noised = alpha.sqrt() * batch.latents + (1 - alpha).sqrt() * noise
-    errors = (model(noised, timesteps, batch.tokens) - noise).square().mean((1, 2, 3))
-    denoising = (errors * loss_weights(alphas[timesteps])).mean()
+def training_loss(model: Networks, maps: list[torch.Tensor], alphas: torch.Tensor, noised: Noised):
+    """What is minimised, and its two parts."""
+    batch = noised.batch
+    errors = (model(noised) - noised.noise).square().mean((1, 2, 3))
+    denoising = (errors * loss_weights(alphas[noised.timesteps])).mean()
     grounding_loss = grounding.grounding_loss(maps, batch.covers, batch.labels)
     return denoising + GROUNDING_WEIGHT * grounding_loss, torch.stack([denoising, grounding_loss]).detach()
+
+
+@dataclasses.dataclass(frozen=True)
+class Noised:
+    """A batch, its timesteps [B], and the noise that its `latents` hold."""
+
+    batch: Batch
+    timesteps: torch.Tensor
+    noise: torch.Tensor
+    latents: torch.Tensor
+
+
+def add_noise(batch: Batch, alphas: torch.Tensor, generator: torch.Generator) -> Noised:
+    """Noisy timesteps, where pictures are laid out, come more often."""
+    drawn = {"generator": generator, "device": generator.device}
+    timesteps = (torch.rand(len(batch.latents), **drawn) ** NOISY_POWER * len(alphas)).long()
+    noise = torch.randn(batch.latents.shape, **drawn)
+    alpha = alphas[timesteps].reshape(-1, 1, 1, 1)
+    return Noised(batch, timesteps, noise, alpha.sqrt() * batch.latents + (1 - alpha).sqrt() * noise)
 
 
 def average_into(average: Networks, model: Networks, step: int) -> None:
@@ -103,7 +121,7 @@ def train_stage(work: Path, tokenizer, stage: Stage, start_from: Path | None, se
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         windowed = stage.windows and step % 2
         batch = pool.windows(stage.windows, generator) if windowed else pool.batch(stage.batch, generator)
-        loss, parts = training_loss(model, maps, alphas, batch, generator)
+        loss, parts = training_loss(model, maps, alphas, add_noise(batch, alphas, generator))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

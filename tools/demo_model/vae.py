@@ -40,9 +40,9 @@ def new_vae() -> AutoencoderKL:
     return vae
 
 
-def to_pixels(pictures: np.ndarray) -> torch.Tensor:
+def to_pixels(pictures: np.ndarray | torch.Tensor) -> torch.Tensor:
     """Bytes [B, H, W, 3] to floats [B, 3, H, W] in -1…1."""
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div_(127.5).sub_(1).contiguous()
+    return torch.as_tensor(pictures).permute(0, 3, 1, 2).float().div_(127.5).sub_(1).contiguous()
 
 
 def to_bytes(pixels: torch.Tensor) -> np.ndarray:
