@@ -128,7 +128,7 @@ fn a_run_writes_the_concept_and_pictures_of_its_way() {
 }
 
 #[test]
-fn flips_masks_and_micro_batches_change_what_they_should() {
+fn flips_masks_micro_batches_and_rates_change_what_they_should() {
     let root = workshop();
     let folder = root.path();
     let learn = |name: &str, more: &[&str]| {
@@ -139,11 +139,16 @@ fn flips_masks_and_micro_batches_change_what_they_should() {
     let again = learn("again.safetensors", &["--micro-batch", "1"]);
     let flipped = learn("flipped.safetensors", &["--flip"]);
     let masked = learn("masked.safetensors", &["--masks", "masks"]);
+    let falling = learn("falling.safetensors", &["--lr-scheduler", "cosine"]);
     let apart = |other: &indexmap::IndexMap<String, ndarray::Array2<f32>>| {
         plain.iter().flat_map(|(path, delta)| (delta - &other[path]).into_iter()).fold(0.0_f32, |m, x| m.max(x.abs()))
     };
     assert!(apart(&again) < 1e-5, "averaged gradients are those of the batch: {}", apart(&again));
     assert!(apart(&flipped) > 1e-3 && apart(&masked) > 1e-3);
+    let length = |layers: &indexmap::IndexMap<String, ndarray::Array2<f32>>| {
+        layers.values().flatten().map(|x| x.abs()).sum::<f32>()
+    };
+    assert!(length(&falling) < 0.9 * length(&plain), "shares of 1, 0.75 and 0.25 go less far than three whole steps");
 }
 
 #[test]
@@ -210,6 +215,7 @@ fn early_stops_and_mistakes_are_told() {
         (&["-o", "x/b.safetensors"][..], "folder does not exist"),
         (&["-o", "b.safetensors", "--resume"], "no checkpoint"),
         (&["-o", "b.safetensors", "--lr", "0"], "learning rate"),
+        (&["-o", "b.safetensors", "--lr-scheduler", "polynomial"], "constant, linear, cosine"),
         (&["-o", "b.safetensors", "--prompt", "a plain ball"], "marks no concept"),
         (&["-o", "b.safetensors", "--images", "cup=photos"], "no prompt marks <cup>"),
     ] {
@@ -235,11 +241,13 @@ fn started(folder: &Path, more: &[&str]) -> Child {
 fn a_killed_training_goes_on_to_the_same_concept() {
     let root = workshop();
     let folder = root.path();
-    let steps = ["--steps", "90", "--checkpoint-every", "1", "--no-cache"];
-    let whole = [&steps[..], &["-o", "whole.safetensors", "--flip"]].concat();
+    let steps = ["--steps", "90", "--checkpoint-every", "1", "--no-cache", "--flip"];
+    let falling = ["--lr-scheduler", "cosine"];
+    let whole = [&steps[..], &falling, &["-o", "whole.safetensors"]].concat();
     infusion(folder, &whole).assert().success();
 
-    let cut = [&steps[..], &["-o", "cut.safetensors", "--flip"]].concat();
+    let constant = [&steps[..], &["-o", "cut.safetensors"]].concat();
+    let cut = [&constant[..], &falling].concat();
     let mut child = started(folder, &cut);
     child.kill().unwrap();
     child.wait().unwrap();
@@ -249,6 +257,8 @@ fn a_killed_training_goes_on_to_the_same_concept() {
     let other = [&cut[..], &["--resume", "--lr", "0.02"]].concat();
     let error = failure(folder, &other);
     assert!(error.contains("learning rate 0.01"), "{error}");
+    let error = failure(folder, &[&constant[..], &["--resume"]].concat());
+    assert!(error.contains("scheduler of the rate"), "{error}");
     infusion(folder, &[&cut[..], &["--resume"]].concat()).assert().success();
     let read = |name: &str| Concept::load(folder.join(name)).unwrap();
     assert_eq!(read("whole.safetensors").layers, read("cut.safetensors").layers);

@@ -174,6 +174,7 @@ unsafe fn plan(options: &TrainOptions, pipeline: &Pipeline) -> Result<Plan> {
         let settings = Settings {
             steps: or_default(options.steps, usual.steps),
             learning_rate: if options.learning_rate == 0.0 { usual.learning_rate } else { options.learning_rate },
+            lr_scheduler: usual.lr_scheduler,
             batch: or_default(options.batch, usual.batch),
             micro_batch: (options.micro_batch > 0).then_some(options.micro_batch as usize),
             timesteps: usual.timesteps,

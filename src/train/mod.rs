@@ -10,7 +10,7 @@
 //! 2. [`Material`] encodes them and the prompts, once.
 //! 3. [`Batch`] draws pictures, prompts, timesteps and noise of a step from its seed.
 //! 4. [`TrainGraph`] computes the loss and its gradient, a micro-batch at a time.
-//! 5. [`Adam`] moves Δ.
+//! 5. [`Adam`] moves Δ, at a rate that [`LrScheduler`] may let fall.
 //! 6. [`Trainer`] ties these together; [`Checkpoint`] keeps its state, [`Plateau`] says when to stop,
 //!    and [`loss_curve`] draws how it went.
 //!
@@ -44,6 +44,7 @@ mod curve;
 mod dataset;
 mod error;
 mod graph;
+mod lr_scheduler;
 mod material;
 mod plateau;
 mod settings;
@@ -56,6 +57,7 @@ pub use curve::loss_curve;
 pub use dataset::{Dataset, Folder, Photo, Skipped};
 pub use error::{Error, Result};
 pub use graph::{Gradient, TrainGraph};
+pub use lr_scheduler::LrScheduler;
 pub use material::{Caption, Example, Material, Subject};
 pub use plateau::Plateau;
 pub use settings::Settings;

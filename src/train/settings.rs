@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-use super::{Error, Result};
+use super::{Error, LrScheduler, Result};
 use crate::patch::Memory;
 
 /// How a training goes. The defaults are the paper's: Adam at 0.01, batches of 4.
@@ -10,6 +10,8 @@ pub struct Settings {
     pub steps: usize,
     /// Adam's learning rate.
     pub learning_rate: f64,
+    /// How the rate goes over the steps.
+    pub lr_scheduler: LrScheduler,
     /// Rows of a batch.
     pub batch: usize,
     /// Rows computed at once; their gradients are averaged over the batch. `None`: all at once.
@@ -29,6 +31,7 @@ impl Default for Settings {
         Self {
             steps: 400,
             learning_rate: 0.01,
+            lr_scheduler: LrScheduler::default(),
             batch: 4,
             micro_batch: None,
             timesteps: None,

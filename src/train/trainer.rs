@@ -4,7 +4,7 @@ use ndarray::{Array2, s};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::{Adam, Batch, Checkpoint, Error, Gradient, Material, Result, Settings, TrainGraph};
+use super::{Adam, Batch, Checkpoint, Error, Gradient, LrScheduler, Material, Result, Settings, TrainGraph};
 use crate::concept::Concept;
 use crate::pipeline::Pipeline;
 
@@ -108,6 +108,7 @@ impl Trainer {
         let finite = |what, holds: bool| if holds { Ok(()) } else { Err(Error::Diverged { step, what }) };
         finite("the loss", loss.is_finite())?;
         finite("the gradient", gradient.iter().all(|value| value.is_finite()))?;
+        self.adam.learning_rate = self.rate();
         self.adam.step(&mut self.delta, gradient.view());
         self.losses.push(loss);
         Ok(StepDone { step, loss })
@@ -127,6 +128,12 @@ impl Trainer {
             sum.gradient.scaled_add(share as f32, &part.gradient);
         }
         Ok(sum)
+    }
+
+    /// The rate of the next step.
+    fn rate(&self) -> f64 {
+        let settings = &self.settings;
+        settings.learning_rate * settings.lr_scheduler.share(self.losses.len(), settings.steps)
     }
 
     /// Δ of all concepts, [S, D].
@@ -174,6 +181,7 @@ impl Trainer {
         json!({
             "steps": self.losses.len(),
             "lr": self.settings.learning_rate,
+            "lr_scheduler": self.settings.lr_scheduler.name(),
             "batch": self.settings.batch,
             "timesteps": self.timesteps(),
             "seed": self.settings.seed,
@@ -191,12 +199,15 @@ impl Trainer {
         self.material.captions.iter().map(|caption| caption.prompt.as_str()).collect()
     }
 
-    /// Everything that decides the numbers of a step.
+    /// Everything that decides the numbers of a step; how many there are does where the rate falls over them.
     fn fingerprint(&self) -> serde_json::Value {
+        let falls_over = (self.settings.lr_scheduler != LrScheduler::Constant).then_some(self.settings.steps);
         let subjects: Vec<String> =
             self.material.subjects.iter().map(|(subject, _)| format!("{}: {}", subject.name, subject.class)).collect();
         json!({
             "learning rate": self.settings.learning_rate,
+            "scheduler of the rate": self.settings.lr_scheduler.name(),
+            "steps that the rate falls over": falls_over,
             "batch": self.settings.batch,
             "micro-batch": self.settings.micro_batch,
             "timesteps": self.timesteps(),

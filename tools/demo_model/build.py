@@ -84,7 +84,7 @@ class Build:
     def evaluate(self) -> None:
         print("judge on rendered scenes:", judge.self_test(600, 77))
         settings = {"steps": 30, "guidance": sampler.GUIDANCE, "side": 128, "threads": torch.get_num_threads()}
-        print(evaluate.evaluate(self.target, self.target / "samples.png", settings, 200, 60))
+        print(evaluate.evaluate(self.target, self.target / "samples.png", settings, 200, 60, 60))
 
 
 STAGES = (

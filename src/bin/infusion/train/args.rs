@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use clap::Args;
 use infusion::concept::Precision;
 use infusion::patch::Memory;
+use infusion::train::LrScheduler;
 
 use crate::runtime_args::RuntimeArgs;
 
@@ -50,6 +51,9 @@ pub struct Arguments {
     /// Learning rate of Adam
     #[arg(long, value_name = "RATE", default_value_t = 0.01)]
     pub lr: f64,
+    /// How the learning rate goes over the steps, as in diffusers: constant, linear or cosine
+    #[arg(long, value_name = "NAME", default_value_t = LrScheduler::Constant)]
+    pub lr_scheduler: LrScheduler,
     /// Rows of a batch
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub batch: usize,

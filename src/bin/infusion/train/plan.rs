@@ -47,6 +47,7 @@ impl Plan {
             settings: Settings {
                 steps: arguments.steps,
                 learning_rate: arguments.lr,
+                lr_scheduler: arguments.lr_scheduler,
                 batch: arguments.batch,
                 micro_batch: arguments.micro_batch,
                 timesteps: arguments.timesteps.clone(),
