@@ -37,7 +37,7 @@ demo: setup build ## draw with and without a concept into target/demo
 	$(DEMO) "a photo of a <ball> in the snow" "a <ball> at night" "a large <ball> on the pavement" \
 		--seed 4 --steps 25 -o target/demo/more.png --sheet target/demo/sheet.png
 
-LEARN = target/release/infusion train --model models/demo --steps 500 --lr 0.02 --batch 8 --timesteps 300..1000 --seed 1 --guidance-scale 2 --overwrite
+LEARN = target/release/infusion train --model models/demo --steps 500 --lr 0.02 --lr-scheduler cosine --batch 8 --timesteps 300..1000 --seed 1 --guidance-scale 2 --overwrite
 CONCEPT = -i models/concepts/$(1) -o models/concepts/$(1).safetensors \
 	--curve target/demo/$(1).curve.png --sheet target/demo/$(1).sheet.png
 
