@@ -40,3 +40,57 @@ fn a_provider_that_is_missing_fails_and_says_what_it_needs() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && said.contains("FAILED") && said.contains("provider 'openvino'"), "{said}");
 }
+
+/// A CUDA runtime that copies in the host's memory, as the counter finds the real one: by the name of its library.
+const RUNTIME: &str = r"
+#include <string.h>
+int cudaMemcpyAsync(void *to, const void *from, size_t size, int kind, void *stream) {
+    memcpy(to, from, size);
+    return kind + 10 * (stream != 0);
+}
+int cudaMemcpy(void *to, const void *from, size_t size, int kind) {
+    memcpy(to, from, size);
+    return kind;
+}
+";
+
+/// Copies seven bytes to the card, and twice five bytes back, by a runtime that is not in the global scope.
+const HOST: &str = r#"
+#include <dlfcn.h>
+#include <string.h>
+int main(void) {
+    char card[8] = "", host[8] = "";
+    if (!dlopen("libcudart.so.13", RTLD_NOW | RTLD_LOCAL)) return 1;
+    int (*later)(void *, const void *, size_t, int, void *) = dlsym(RTLD_DEFAULT, "cudaMemcpyAsync");
+    int (*now)(void *, const void *, size_t, int) = dlsym(RTLD_DEFAULT, "cudaMemcpy");
+    if (!later || !now) return 2;
+    if (later(card, "seventh", 7, 1, card) != 11) return 3;
+    if (now(host, card, 5, 2) != 2 || later(host, card, 5, 2, 0) != 2) return 4;
+    return strcmp(host, "seven") != 0;
+}
+"#;
+
+#[test]
+#[cfg(target_os = "linux")]
+fn copies_between_card_and_host_are_counted_and_happen() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let compile = |name: &str, source: &Path, more: &[&str]| {
+        let output = Command::new("cc").arg(source).arg("-o").arg(path(name)).args(more).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    std::fs::write(path("runtime.c"), RUNTIME).unwrap();
+    std::fs::write(path("host.c"), HOST).unwrap();
+    let shared = ["-shared", "-fPIC"];
+    compile("libcudart.so.13", &path("runtime.c"), &[&shared[..], &["-Wl,-soname,libcudart.so.13"]].concat());
+    compile("host", &path("host.c"), &["-D_GNU_SOURCE", "-ldl"]);
+    let counter = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/cuda_copies.c");
+    compile("counter.so", &counter, &[&shared[..], &["-Wall", "-Wextra", "-Werror", "-ldl"]].concat());
+
+    let mut host = Command::new(path("host"));
+    host.env("LD_LIBRARY_PATH", folder.path()).env("LD_PRELOAD", path("counter.so"));
+    let status = host.env("CUDA_COPIES", path("copies.json")).status().unwrap();
+    assert_eq!(status.code(), Some(0), "what was copied, or answered, is not what the runtime does");
+    let copies: Value = serde_json::from_slice(&std::fs::read(path("copies.json")).unwrap()).unwrap();
+    assert_eq!(copies, serde_json::json!({ "to_card": [1, 7], "to_host": [2, 10], "on_card": [0, 0] }));
+}

@@ -3,9 +3,9 @@
  *     cc -shared -fPIC -O2 -o cuda_copies.so tools/cuda_copies.c -ldl
  *     CUDA_COPIES=copies.json LD_PRELOAD=./cuda_copies.so infusion bench ...
  *
- * ONNX Runtime's CUDA provider calls the CUDA runtime by these symbols. Each kind's copies and bytes, and the largest
- * copy to the host, are written when the program ends; a
- * program that copied nothing, such as the parent of one that did, writes nothing. Copies inside a replayed CUDA graph are not seen.
+ * ONNX Runtime's CUDA provider copies tensors by these two symbols of the CUDA runtime. The copies and bytes of each
+ * direction are written when the program ends; a program that copied nothing, such as the parent of one that did, writes
+ * nothing. Copies by other calls and inside a replayed CUDA graph are not seen.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -16,15 +16,12 @@
 
 enum { TO_CARD = 1, TO_HOST = 2, ON_CARD = 3, KINDS = 5 };
 
-static atomic_ullong copies[KINDS], bytes[KINDS], largest_to_host;
+static atomic_ullong copies[KINDS], bytes[KINDS];
 
 static void count(size_t size, int kind) {
     if (kind < 0 || kind >= KINDS) return;
     atomic_fetch_add(&copies[kind], 1);
     atomic_fetch_add(&bytes[kind], size);
-    unsigned long long before = atomic_load(&largest_to_host);
-    while (kind == TO_HOST && size > before && !atomic_compare_exchange_weak(&largest_to_host, &before, size)) {
-    }
 }
 
 static void *runtime(const char *name) {
@@ -57,8 +54,7 @@ __attribute__((destructor)) static void report(void) {
     const char *path = all ? getenv("CUDA_COPIES") : NULL;
     FILE *file = path ? fopen(path, "w") : NULL;
     if (!file) return;
-    fprintf(file, "{\"to_card\": [%llu, %llu], \"to_host\": [%llu, %llu], \"on_card\": [%llu, %llu], \"largest_to_host\": %llu}\n",
-            copies[TO_CARD], bytes[TO_CARD], copies[TO_HOST], bytes[TO_HOST], copies[ON_CARD], bytes[ON_CARD],
-            largest_to_host);
+    fprintf(file, "{\"to_card\": [%llu, %llu], \"to_host\": [%llu, %llu], \"on_card\": [%llu, %llu]}\n",
+            copies[TO_CARD], bytes[TO_CARD], copies[TO_HOST], bytes[TO_HOST], copies[ON_CARD], bytes[ON_CARD]);
     fclose(file);
 }

@@ -220,7 +220,7 @@ fn write(tensor: &Tensor, target: &mut DynTensor) -> ort::Result<()> {
 }
 
 fn read(source: &DynTensor, wanted: &Wanted) -> ort::Result<Tensor> {
-    // SAFETY: the source was made with this type and shape, in the host's or in pinned memory.
+    // SAFETY: the source was made with this type and shape, in the host's memory.
     let tensor = unsafe { Tensor::read_from(source.data_ptr(), wanted.element_type, &wanted.shape) };
     tensor.ok_or_else(|| ort::Error::new("an output has another shape than its numbers"))
 }

@@ -4,8 +4,8 @@ use std::str::FromStr;
 
 /// How the learning rate goes over the steps, as diffusers' `get_scheduler` names and computes it.
 ///
-/// Adam's steps are about as long as its rate whatever the gradient, so at a rate that stays, Δ wanders around what it
-/// has learned; at one that falls, it settles.
+/// Adam's steps are about as long as its rate whatever the gradient, so the last ones are as long as the first unless
+/// the rate falls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LrScheduler {

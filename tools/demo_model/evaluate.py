@@ -53,8 +53,9 @@ def tone_looks(count: int, held_out: bool) -> list[concepts.Look]:
     pairs = [pair for pair in pairs if (pair in world.HELD_OUT_TONES) == held_out]
     looks = []
     for _ in range(count):
-        upper, lower = pairs[rng.integers(len(pairs))]
-        looks.append(concepts.Look("", str(rng.choice(world.CLASSES)), str(rng.choice(world.BACKGROUND_NAMES)), upper, lower))
+        pair = pairs[rng.integers(len(pairs))]
+        cls, background = str(rng.choice(world.CLASSES)), str(rng.choice(world.BACKGROUND_NAMES))
+        looks.append(concepts.Look("", cls, background, *pair))
     return looks
 
 
@@ -91,12 +92,11 @@ def evaluate(folder: Path, sheet: Path | None, settings: dict, singles: int, pai
     paired = sampler.generate(doubles, list(range(1000, 1000 + pairs)), **settings)
     if sheet:
         contact_sheet(np.concatenate([pictures[:16], paired[:8]]), 6 if singles >= 16 else 4, sheet)
-    looks = {name: tone_looks(tones, name == "never together") for name in ("seen together", "never together")}
-    toned = {
-        name: tone_shares(sampler.generate([tone_prompt(look) for look in some], list(range(2000, 2000 + tones)), **settings), some)
-        for name, some in looks.items()
-        if some
-    }
+    toned = {}
+    for name, held_out in ("seen together", False), ("never together", True):
+        looks = tone_looks(tones, held_out)
+        drawn = sampler.generate([tone_prompt(look) for look in looks], list(range(2000, 2000 + tones)), **settings)
+        toned[name] = tone_shares(drawn, looks)
     shuffled = [prompts[k] for k in np.random.default_rng(13).permutation(singles)]
     return {
         "settings": settings,

@@ -72,8 +72,8 @@ def labels(text: str, scene: world.Scene, token_counts) -> torch.Tensor:
     return found
 
 
-def with_nouns_of(context: torch.Tensor, labels: torch.Tensor, described: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
-    """`context` [B, L, D] whose tokens that name things are those that name them in `described`.
+def with_nouns_of(context, labels, described, theirs) -> torch.Tensor:
+    """`context` [B, L, D] whose tokens that name things are those that name them in `described` [B, L, D].
 
     `labels` and `theirs` [B, L] say what each token names in either; a thing has as many tokens in both.
     """

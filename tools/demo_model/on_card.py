@@ -27,8 +27,6 @@ import pool
 import train
 
 DECAY = 0.999
-WARM_UP = 200
-PAUSE = 1.0  # seconds; a longer step was a stop
 
 
 def main() -> None:
@@ -43,7 +41,6 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, default=1.2e-3)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--no-graph", action="store_true", help="launch every kernel anew")
     options = parser.parse_args()
     torch.manual_seed(5)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
@@ -72,20 +69,16 @@ def draw_chunk(tokenizer: Path, number: int) -> dict:
 
 
 def learn(model: train.Networks, scenes: pool.Pool, options) -> train.Networks:
-    """The average of the weights after `minutes` of AdamW, whose rate rises over WARM_UP steps and falls as a cosine.
-
-    While the process is stopped, so is its clock.
-    """
+    """The average of the weights after `minutes` of AdamW, at `train.rate_at`."""
     average = train.Networks(CLIPTokenizer.from_pretrained(options.tokenizer)).to(options.device)
     average.load_state_dict(model.state_dict())
     step = Step(model, average, scenes, options)
-    spent, share, count, last = 0.0, 0.0, 0, time.time()
+    began, share, count = time.time(), 0.0, 0
     stage = train.Stage("card", "", 1, options.batch, 0, options.learning_rate, options.learning_rate / 50)
     while share < 1:
-        spent, last = spent + min(PAUSE, time.time() - last), time.time()
+        spent = time.time() - began
         share = spent / (60 * options.minutes)
-        rate = train.rate_at(stage, count, share) * min(1.0, (count + 1) / WARM_UP)
-        parts = step(rate)
+        parts = step(train.rate_at(stage, count, share))
         count += 1
         if count % 250 == 0:
             noise, words = parts.tolist()
@@ -102,7 +95,7 @@ class Step:
         self.maps = grounding.record(model.unet)
         self.alphas = networks.new_scheduler().alphas_cumprod.to(options.device)
         self.generator = torch.Generator(options.device).manual_seed(6)
-        card = options.device != "cpu" and not options.no_graph
+        card = options.device != "cpu"
         self.rate = torch.zeros((), device=options.device)
         self.optimizer = torch.optim.AdamW(
             model.parameters(), self.rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True, capturable=card

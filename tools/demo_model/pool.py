@@ -58,26 +58,25 @@ class Pool:
     coloured: torch.Tensor
 
     @functools.cached_property
-    def hard(self) -> list[torch.Tensor]:
-        """Where the kinds of scene are that are slow to learn: two things, and one thing of two colours."""
-        kinds = list(world.KINDS)
-        return [(self.kind == kinds.index(kind)).nonzero()[:, 0] for kind in ("two", "two-tone")]
+    def places(self) -> dict[str, torch.Tensor]:
+        """Where the scenes of each kind are."""
+        return {name: (self.kind == number).nonzero()[:, 0] for number, name in enumerate(world.KINDS)}
 
-    def to(self, device: str) -> Pool:
-        return Pool(**{field.name: getattr(self, field.name).to(device) for field in dataclasses.fields(Pool)})
+    def some(self, kind: str, count: int, generator: torch.Generator) -> torch.Tensor:
+        places = self.places[kind]
+        return places[torch.randint(len(places), (count,), generator=generator, device=generator.device)]
 
     def batch(self, size: int, generator: torch.Generator) -> Batch:
-        """A third of it scenes of two objects, a third objects of two colours, the others any."""
-        device = generator.device
-        places = [kind[torch.randint(len(kind), (size // 3,), generator=generator, device=device)] for kind in self.hard]
-        rest = size - sum(map(len, places))
-        places.append(torch.randint(len(self.mean), (rest,), generator=generator, device=device))
-        return self.sampled(torch.cat(places), generator)
+        """A third of it scenes of two objects, a third objects of two colours: both are slow to learn. Any others."""
+        hard = [self.some(kind, size // 3, generator) for kind in ("two", "two-tone")]
+        others = (size - 2 * (size // 3),)
+        rest = torch.randint(len(self.mean), others, generator=generator, device=generator.device)
+        return self.sampled(torch.cat([*hard, rest]), generator)
 
     def windows(self, size: int, generator: torch.Generator) -> Batch:
-        """Windows of WINDOW cells about the object of one-object scenes: cheap, and nearly all object."""
-        single = (~self.centre[:, 0].isnan()).nonzero()[:, 0]
-        chosen = single[torch.randint(len(single), (size,), generator=generator)]
+        """Windows of WINDOW cells about one object, two in three of two colours: cheap, and nearly all object."""
+        toned = 2 * size // 3
+        chosen = torch.cat([self.some("two-tone", toned, generator), self.some("one", size - toned, generator)])
         whole = self.sampled(chosen, generator)
         cells = whole.latents.shape[-1]
         shift = torch.randint(-1, 2, (size, 2), generator=generator)

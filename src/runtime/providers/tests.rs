@@ -100,6 +100,8 @@ fn shapes_are_settled_where_that_makes_the_provider_faster_or_possible() {
     assert!(cuda.asks_for_graphs() && !cuda.keeps_optimised_models());
     let placement = cuda.placement(true).unwrap();
     assert_eq!((placement.id, placement.pinned, placement.fixed), (1, None, true));
+    let pinned = |text: &str| text.parse::<ProviderSpec>().unwrap().placement(false).unwrap().pinned;
+    assert_eq!((pinned("cuda"), pinned("cuda:pinned=no")), (Some(AllocationDevice::CUDA_PINNED), None));
     assert!(ProviderSpec::new(ProviderKind::Cpu).placement(false).is_none());
     let range = "tensorrt:pixels=512-768".parse::<ProviderSpec>().unwrap().range("pixels");
     assert_eq!(range, Some((512, 768)));

@@ -1,4 +1,5 @@
 use ndarray::{Array2, arr1, arr2};
+use ort::memory::AllocationDevice;
 use prost::Message;
 
 use super::*;
@@ -8,6 +9,7 @@ use crate::onnx::proto::type_proto;
 use crate::onnx::proto::{
     GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
 };
+use crate::runtime::resident::Placement;
 use crate::runtime::{Dim, ElementType};
 
 const FLOAT: i32 = 1;
