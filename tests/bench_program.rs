@@ -45,12 +45,13 @@ fn a_table_shows_the_ways_that_were_asked_for() {
 fn models_that_are_prepared_for_their_sizes_are_measured_with_maps_on_either_side() {
     let pipeline = tiny::pipeline();
     let modes = ["--modes", "f+c,f+c-host,dual,shared,train", "--provider", "cpu:static_shapes=yes"];
-    let options = ["--rounds", "1", "--steps", "1", "--no-least-memory", "--json"];
+    let options = ["--batch", "2", "--rounds", "1", "--steps", "1", "--no-least-memory", "--json"];
     let output = bench(pipeline.path(), &[&modes[..], &options[..]].concat()).success();
     let report: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
     let mut measured: Vec<&String> = report["modes"].as_object().unwrap().keys().collect();
     measured.sort();
     assert_eq!(measured, ["dual", "f+c", "f+c-host", "shared", "train"]);
+    assert_eq!(report["batch"], 2);
 }
 
 #[test]

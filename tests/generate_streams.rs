@@ -10,6 +10,7 @@ use infusion::pipeline::{
     ConceptUse, Control, GraphChoice, InitImage, LayerScale, Mode, Observer, Pipeline, PipelineOptions, Request,
     Silent, StepReport, Variation,
 };
+use infusion::runtime::SessionOptions;
 
 /// Fifty steps amplify rounding: torch itself differs by 7.5e-6 of the largest value between two ways of
 /// computing F. The promise is 1e-3.
@@ -131,6 +132,29 @@ fn variations_on_one_foundation_are_those_made_alone() {
         let none = pipeline.generate(&short(plain()), &mut Silent).unwrap();
         let difference = tiny::difference(&together.latents[2], &none.latents[0]);
         assert!(difference <= TOLERANCE, "strength 0 is the foundation: {difference}");
+    }
+}
+
+#[test]
+fn sessions_that_keep_their_addresses_give_the_same() {
+    let folder = tiny::pipeline();
+    let session = SessionOptions { provider: "cpu:static_shapes=yes".parse().unwrap(), ..Default::default() };
+    let fixed = Pipeline::open(folder.path(), &PipelineOptions { session, ..Default::default() }).unwrap();
+    for mode in [Mode::Separate, Mode::Shared] {
+        let variations = [1.0, -0.5].map(variation).to_vec();
+        let (graphs, attention_maps) = (GraphChoice::Two, true);
+        let request = short(Request { variations, mode, graphs, attention_maps, start: 0.25, end: 0.75, ..infused() });
+        let expected = open(&folder).generate(&request, &mut Silent).unwrap();
+        let found = fixed.generate(&request, &mut Silent).unwrap();
+        for (found, expected) in found.latents.iter().zip(&expected.latents) {
+            let difference = tiny::difference(found, expected);
+            assert!(difference <= TOLERANCE, "{mode:?}: {difference}");
+        }
+        assert!(!found.heat_maps.is_empty() && found.heat_maps.len() == expected.heat_maps.len());
+        for (found, expected) in found.heat_maps.iter().zip(&expected.heat_maps) {
+            let off = (&found.map - &expected.map).mapv(f32::abs).into_iter().fold(0.0, f32::max);
+            assert!(off <= TOLERANCE, "{mode:?}: {off}");
+        }
     }
 }
 

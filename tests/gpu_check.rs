@@ -41,6 +41,37 @@ fn a_provider_that_is_missing_fails_and_says_what_it_needs() {
     assert!(!output.status.success() && said.contains("FAILED") && said.contains("provider 'openvino'"), "{said}");
 }
 
+/// A program whose ONNX Runtime has TensorRT, on a machine that has not.
+const WITHOUT_TENSORRT: &str = r#"#!/bin/sh
+case "$*" in
+*--check*) echo "error: provider 'tensorrt': Failed to load library libnvinfer.so.10. It needs TensorRT 10" >&2; exit 1 ;;
+esac
+echo '{"onnxruntime": {"version": "1.31.1"}, "providers": [{"name": "tensorrt", "built_in": true}]}'
+"#;
+
+#[test]
+fn a_provider_that_the_machine_has_not_is_left_out_unless_it_is_named() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("infusion");
+    std::fs::write(&program, WITHOUT_TENSORRT).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/gpu-check");
+    let check = |more: &[&str]| {
+        let mut command = Command::new(&script);
+        let output =
+            command.arg("--program").arg(&program).args(["--model", "model.onnx"]).args(more).output().unwrap();
+        assert!(!output.status.success(), "nothing was compared");
+        let told = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (told(&output.stdout), told(&output.stderr))
+    };
+    let (out, error) = check(&[]);
+    assert_eq!(out.matches("left out, since this machine has not all of it").count(), 1, "{out}");
+    assert!(out.contains("libnvinfer.so.10") && !error.contains("FAILED"), "{out}{error}");
+    let (_, error) = check(&["--provider", "tensorrt"]);
+    assert!(error.contains("FAILED") && error.contains("libnvinfer.so.10"), "{error}");
+}
+
 /// A CUDA runtime that copies in the host's memory, as the counter finds the real one: by the name of its library.
 const RUNTIME: &str = r"
 #include <string.h>

@@ -61,7 +61,7 @@ impl Pipeline {
     pub fn sample(&self, request: &Request, observer: &mut dyn Observer) -> Result<Generated> {
         let mut plan = Plan::new(request, &self.scheduler)?;
         let provider = self.provider()?;
-        plan.choose_graph(request, &self.unet, &provider, self.low_memory)?;
+        plan.choose_graph(request, &self.unet, self.low_memory)?;
         self.check_concepts(request)?;
         observer.stage(Stage::Text);
         if observer.has_cancelled() {

@@ -1,4 +1,3 @@
-use crate::runtime::ProviderSpec;
 use crate::schedulers::{self, Scheduler, SchedulerConfig};
 
 use super::graphs::Graph;
@@ -56,14 +55,8 @@ impl Plan {
     /// The graphs that are fastest for this request on this UNet, or those asked for.
     ///
     /// # Errors
-    /// What was asked for does not serve the request, or cannot be recorded as a CUDA graph.
-    pub fn choose_graph(
-        &mut self,
-        request: &Request,
-        unet: &Unet,
-        provider: &ProviderSpec,
-        low_memory: bool,
-    ) -> Result<()> {
+    /// What was asked for does not serve the request.
+    pub fn choose_graph(&mut self, request: &Request, unet: &Unet, low_memory: bool) -> Result<()> {
         if request.variations.is_empty() || self.injected.is_empty() {
             return Ok(());
         }
@@ -82,24 +75,11 @@ impl Plan {
         } else {
             None
         };
-        if provider.asks_for_graphs() {
-            let two = || "the graphs f+c hand maps from one to the other".to_owned();
-            let reason = match request.graphs {
-                GraphChoice::Two => Some(two()),
-                _ => why_not.clone(),
-            };
-            if let Some(reason) = reason {
-                let advice = "CUDA graphs replay `dual` or `shared` alone; leave graphs=yes out";
-                return Err(Error::setting(format!("provider {provider}"), format!("{reason}; {advice}")));
-            }
-        }
         self.graph = Some(match request.graphs {
             GraphChoice::Two => GraphChoice::Two,
             GraphChoice::Auto if why_not.is_some() => GraphChoice::Two,
             // Two runs of half the rows take less memory, where weights are not packed and both map one file.
-            GraphChoice::Auto if request.mode == Mode::Separate && low_memory && !provider.asks_for_graphs() => {
-                GraphChoice::Two
-            }
+            GraphChoice::Auto if request.mode == Mode::Separate && low_memory => GraphChoice::Two,
             GraphChoice::Auto => single.0,
             asked if asked != single.0 => return refuse(format!("they do not serve mode {:?}", request.mode)),
             asked => match why_not {
@@ -157,34 +137,27 @@ mod tests {
     }
 
     #[test]
-    fn cuda_graphs_are_for_one_graph_alone() {
+    fn the_graph_that_serves_is_chosen() {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("model.onnx");
         std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tiny/unet/model.onnx"), &source).unwrap();
         let unet = Unet::new(&source, None, &SessionOptions::default()).unwrap();
-        let one = Request { variations: vec![variation()], ..Default::default() };
-        let choose = |request: &Request, provider: &str, low_memory: bool| {
+        let choose = |request: &Request, low_memory: bool| {
             let mut plan = Plan::new(request, &SchedulerConfig::stable_diffusion())?;
-            plan.choose_graph(request, &unet, &provider.parse().unwrap(), low_memory)?;
+            plan.choose_graph(request, &unet, low_memory)?;
             Ok::<_, Error>(plan.graph)
         };
-        let chosen = |request: &Request| choose(request, "cuda:graphs=yes", false);
-        for (provider, low_memory, expected) in [
-            ("cpu", false, GraphChoice::Dual),
-            ("cpu", true, GraphChoice::Two),
-            ("cuda", true, GraphChoice::Two),
-            ("cuda:graphs=yes", true, GraphChoice::Dual),
-        ] {
-            assert_eq!(choose(&one, provider, low_memory).unwrap(), Some(expected), "{provider} {low_memory}");
-        }
-        assert_eq!(chosen(&one).unwrap(), Some(GraphChoice::Dual));
-        assert_eq!(chosen(&Request { mode: Mode::Shared, ..one.clone() }).unwrap(), Some(GraphChoice::Shared));
+        let chosen = |request: &Request| choose(request, false).unwrap();
+        let one = Request { variations: vec![variation()], ..Default::default() };
+        assert_eq!(chosen(&one), Some(GraphChoice::Dual));
+        assert_eq!(choose(&one, true).unwrap(), Some(GraphChoice::Two));
+        assert_eq!(chosen(&Request { mode: Mode::Shared, ..one.clone() }), Some(GraphChoice::Shared));
         let several = Request { variations: vec![variation(), variation()], ..one.clone() };
-        let two = Request { graphs: GraphChoice::Two, ..one.clone() };
         let maps = Request { attention_maps: true, ..one.clone() };
-        for (request, why) in [(several, "several variations"), (two, "f+c hand maps"), (maps, "attention maps")] {
-            let error = chosen(&request).unwrap_err().to_string();
-            assert!(error.contains(why) && error.contains("leave graphs=yes out"), "{error}");
+        for (request, why) in [(several, "several variations"), (maps, "attention maps")] {
+            assert_eq!(chosen(&request), Some(GraphChoice::Two));
+            let error = choose(&Request { graphs: GraphChoice::Dual, ..request }, false).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
         }
     }
 }

@@ -84,8 +84,7 @@ impl Unet {
         })?;
         let sizes = sizes.filter(|_| self.provider.settles_shapes());
         let shapes = sizes.map(|sizes| sizes.shapes(graph, &self.graphs)).transpose()?.unwrap_or_default();
-        // The maps of `f` and `c` go from one session to the other, so these are not recorded.
-        let record = sizes.is_some() && !matches!(graph, Graph::F | Graph::C);
+        let record = sizes.is_some();
         let file = match self.provider.keeps_defaults() {
             true => None,
             false => self.graphs.without_defaults(graph)?,

@@ -8,22 +8,33 @@ use super::{ElementType, Error, Result, Tensor};
 
 /// A session's output that stayed where it was computed.
 ///
-/// Feeding it to another session of the same provider copies nothing.
-#[derive(Debug)]
+/// Feeding it to another session of the same provider copies nothing. Clones are the same tensor.
+#[derive(Clone, Debug)]
 pub struct DeviceTensor {
-    pub(super) value: DynTensor,
+    pub(super) value: Arc<DynTensor>,
     element_type: ElementType,
     shape: Vec<usize>,
+    /// Whether every run of a recorded graph writes it anew, at the same address.
+    pub(super) rewritten: bool,
     _session: Arc<SharedSessionInner>,
 }
 
 impl DeviceTensor {
     pub(super) fn new(value: DynValue, session: Arc<SharedSessionInner>) -> ort::Result<Self> {
+        Self::of(Arc::new(value.downcast::<DynTensorValueType>()?), false, session)
+    }
+
+    /// A tensor that others hold, too.
+    pub(super) fn of(value: Arc<DynTensor>, rewritten: bool, session: Arc<SharedSessionInner>) -> ort::Result<Self> {
         let element_type = ElementType::from_ort(*value.data_type())
             .ok_or_else(|| ort::Error::new(format!("elements of type {} are not supported", value.data_type())))?;
         let shape = value.shape().iter().map(|&length| usize::try_from(length).unwrap_or(0)).collect();
-        let value = value.downcast::<DynTensorValueType>()?;
-        Ok(Self { value, element_type, shape, _session: session })
+        Ok(Self { value, element_type, shape, rewritten, _session: session })
+    }
+
+    /// Whether both are one tensor.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.value, &other.value)
     }
 
     /// The type of the elements.

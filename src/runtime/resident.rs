@@ -1,13 +1,16 @@
 //! Runs of one session with the same inputs again and again: what did not change stays on the device.
 
+use std::sync::Arc;
+
 use ort::AsPointer as _;
 use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::{IoBinding, RunOptions, Session};
 use ort::sys::{OrtMemoryInfo, OrtMemoryInfoDeviceType, OrtSession, OrtStatusPtr};
-use ort::value::{DynTensor, DynTensorValueType};
+use ort::value::{DynTensor, DynTensorValueType, DynValue};
 
-use super::session::GRAPH;
-use super::{ElementType, Tensor, library};
+use super::outputs::Value;
+use super::session::{Feed, GRAPH};
+use super::{DeviceTensor, ElementType, Tensor, library};
 
 /// Where a session computes, and how a resident binding serves it.
 #[derive(Clone, Debug)]
@@ -19,28 +22,30 @@ pub(super) struct Placement {
     /// Memory of the host that the device reads without a detour, where the provider has some. Outputs do not go
     /// there: ONNX Runtime 1.31 fails to copy one to pinned memory that it is bound to.
     pub pinned: Option<AllocationDevice<'static>>,
-    /// Whether inputs and output must keep their addresses: a recorded CUDA graph reads and writes there.
+    /// Whether inputs and outputs must keep their addresses: a recorded CUDA graph reads and writes there.
     pub fixed: bool,
 }
 
-/// The output that a resident run is for.
+/// An output that a resident run is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wanted {
+pub(super) struct Bound {
     pub name: String,
     pub element_type: ElementType,
     pub shape: Vec<usize>,
+    /// Whether it stays on the device.
+    pub stays: bool,
 }
 
 /// A binding that is kept from run to run, with what was last fed.
 ///
 /// Inputs are sent to the device when they change. Without fixed addresses they are bound anew then, which
-/// copies them to wherever the graph reads them; with fixed addresses they are written in place.
+/// copies them to wherever the graph reads them; with fixed addresses they are written in place. What a recorded
+/// graph of another session rewrites is read where it lies.
 #[derive(Debug)]
 pub(super) struct Resident {
     binding: IoBinding,
     slots: Vec<Slot>,
-    wanted: Wanted,
-    output: Output,
+    outputs: Vec<Output>,
     /// Tells the recorded graph of this binding's addresses from those of earlier ones.
     graph: Option<i32>,
 }
@@ -48,26 +53,32 @@ pub(super) struct Resident {
 #[derive(Debug)]
 struct Slot {
     name: String,
-    last: Tensor,
+    last: Fed,
     staging: Option<DynTensor>,
     in_place: Option<DynTensor>,
 }
 
+/// What a slot was last fed.
 #[derive(Debug)]
-enum Output {
-    /// Bound on the device, and fetched after each run.
-    Device(DynTensor),
-    /// Bound to the host's memory, where ONNX Runtime makes it in the first run.
-    Made,
+enum Fed {
+    Host(Tensor),
+    Device(DeviceTensor),
+}
+
+#[derive(Debug)]
+struct Output {
+    bound: Bound,
+    /// Where it is written; `None` where ONNX Runtime makes it in each run.
+    place: Option<Arc<DynTensor>>,
 }
 
 impl Resident {
-    /// Binds `feeds` and the output; `graph` is a number that no earlier binding of the session had.
+    /// Binds `feeds` and the outputs; `graph` is a number that no earlier binding of the session had.
     pub fn new(
         session: &Session,
         placement: &Placement,
-        feeds: &[(&str, &Tensor)],
-        wanted: Wanted,
+        feeds: &[(&str, Feed<'_>)],
+        outputs: &[Bound],
         graph: i32,
     ) -> ort::Result<Self> {
         let mut binding = session.create_binding()?;
@@ -79,47 +90,39 @@ impl Resident {
             )));
         }
         let pinned = placement.pinned.as_ref().and_then(|device| allocator(session, device, placement.id).ok());
-        let device = match placement.fixed {
+        let fixed = match placement.fixed {
             true => Some(allocator(session, &placement.device, placement.id)?),
             false => None,
         };
         let mut slots = Vec::with_capacity(feeds.len());
-        for (name, tensor) in feeds {
-            let new =
-                |allocator: &Allocator| DynTensor::new(allocator, tensor.element_type().to_ort(), dims(tensor.shape()));
-            let mut slot = Slot {
-                name: (*name).to_owned(),
-                last: (*tensor).clone(),
-                staging: pinned.as_ref().and_then(|pinned| new(pinned).ok()),
-                in_place: device.as_ref().map(new).transpose()?,
-            };
+        for (name, feed) in feeds {
+            let mut slot = Slot::new(name, *feed, pinned.as_ref(), fixed.as_ref())?;
             slot.send(&mut binding)?;
             if let Some(tensor) = &slot.in_place {
                 binding.bind_input(*name, tensor)?;
             }
             slots.push(slot);
         }
-        let output = Output::bind(&mut binding, &wanted, device.as_ref())?;
+        let bind = |bound: &Bound| Output::bind(&mut binding, bound, placement, fixed.as_ref());
+        let outputs = outputs.iter().map(bind).collect::<ort::Result<_>>()?;
         binding.synchronize_inputs()?;
-        Ok(Self { binding, slots, wanted, output, graph: placement.fixed.then_some(graph) })
+        Ok(Self { binding, slots, outputs, graph: placement.fixed.then_some(graph) })
     }
 
-    /// Whether the binding serves such feeds: the same names, types and shapes.
-    pub fn fits(&self, feeds: &[(&str, &Tensor)], wanted: &Wanted) -> bool {
-        let alike = |(slot, (name, tensor)): (&Slot, &(&str, &Tensor))| {
-            slot.name == *name
-                && slot.last.element_type() == tensor.element_type()
-                && slot.last.shape() == tensor.shape()
-        };
-        *wanted == self.wanted && feeds.len() == self.slots.len() && self.slots.iter().zip(feeds).all(alike)
+    /// Whether the binding serves such feeds: the same names, types and shapes, and for the same outputs.
+    pub fn fits(&self, feeds: &[(&str, Feed<'_>)], outputs: &[Bound]) -> bool {
+        feeds.len() == self.slots.len()
+            && self.slots.iter().zip(feeds).all(|(slot, (name, feed))| slot.name == *name && slot.takes(feed))
+            && outputs.len() == self.outputs.len()
+            && self.outputs.iter().zip(outputs).all(|(known, wanted)| known.bound == *wanted)
     }
 
     /// Sends the feeds that changed; answers how many these were.
-    pub fn update(&mut self, feeds: &[(&str, &Tensor)]) -> ort::Result<usize> {
+    pub fn update(&mut self, feeds: &[(&str, Feed<'_>)]) -> ort::Result<usize> {
         let mut sent = 0;
-        for (slot, (_, tensor)) in self.slots.iter_mut().zip(feeds) {
-            if slot.last != **tensor {
-                slot.last = (*tensor).clone();
+        for (slot, (_, feed)) in self.slots.iter_mut().zip(feeds) {
+            if !slot.last.is(feed) {
+                slot.last = (*feed).into();
                 slot.send(&mut self.binding)?;
                 sent += 1;
             }
@@ -128,44 +131,111 @@ impl Resident {
         Ok(sent)
     }
 
-    /// Runs and fetches the output.
-    pub fn run(&mut self, session: &mut Session) -> ort::Result<Tensor> {
+    /// Runs and fetches the outputs that do not stay on the device.
+    pub fn run(&mut self, session: &mut Session) -> ort::Result<Vec<(String, Value)>> {
         let mut options = RunOptions::new()?;
         if let Some(graph) = self.graph {
             options.set(GRAPH, graph.to_string())?;
         }
+        let inner = session.inner();
         let mut made = session.run_binding_with_options(&self.binding, &options)?;
-        match &self.output {
-            Output::Device(tensor) if tensor.memory_info().is_cpu_accessible() => read(tensor, &self.wanted),
-            Output::Device(tensor) => Tensor::copy_of(&tensor.to(AllocationDevice::CPU, 0)?),
-            Output::Made => {
-                let value = made.remove(&self.wanted.name);
-                Tensor::copy_of(&value.ok_or_else(|| ort::Error::new("the run made no output"))?)
-            }
+        let mut values = Vec::with_capacity(self.outputs.len());
+        for Output { bound, place } in &self.outputs {
+            let value = match (place, bound.stays) {
+                (Some(tensor), true) => Value::Device(DeviceTensor::of(Arc::clone(tensor), true, Arc::clone(&inner))?),
+                (Some(tensor), false) if tensor.memory_info().is_cpu_accessible() => Value::Host(read(tensor, bound)?),
+                (Some(tensor), false) => Value::Host(Tensor::copy_of(&tensor.to(AllocationDevice::CPU, 0)?)?),
+                (None, stays) => {
+                    let value: Option<DynValue> = made.remove(&bound.name);
+                    let value = value.ok_or_else(|| ort::Error::new(format!("the run made no '{}'", bound.name)))?;
+                    match stays {
+                        true => Value::Device(DeviceTensor::new(value, Arc::clone(&inner))?),
+                        false => Value::Host(Tensor::copy_of(&value)?),
+                    }
+                }
+            };
+            values.push((bound.name.clone(), value));
         }
+        Ok(values)
     }
 
-    /// Where each input lies, for tests of its constancy.
+    /// Where each input lies that is written in place, for tests of its constancy.
     #[cfg(test)]
     pub fn addresses(&self) -> Vec<*const std::ffi::c_void> {
         self.slots.iter().filter_map(|slot| Some(slot.in_place.as_ref()?.data_ptr())).collect()
     }
 }
 
+impl From<Feed<'_>> for Fed {
+    fn from(feed: Feed<'_>) -> Self {
+        match feed {
+            Feed::Host(tensor) => Self::Host(tensor.clone()),
+            Feed::Device(tensor) => Self::Device(tensor.clone()),
+        }
+    }
+}
+
+impl Fed {
+    fn is(&self, feed: &Feed<'_>) -> bool {
+        match (self, feed) {
+            (Self::Host(last), Feed::Host(tensor)) => last == *tensor,
+            (Self::Device(last), Feed::Device(tensor)) => last.is(tensor),
+            _ => false,
+        }
+    }
+
+    fn kind(&self) -> (ElementType, &[usize]) {
+        match self {
+            Self::Host(tensor) => (tensor.element_type(), tensor.shape()),
+            Self::Device(tensor) => (tensor.element_type(), tensor.shape()),
+        }
+    }
+}
+
 impl Slot {
+    fn new(name: &str, feed: Feed<'_>, pinned: Option<&Allocator>, fixed: Option<&Allocator>) -> ort::Result<Self> {
+        let last = Fed::from(feed);
+        let (element_type, shape) = last.kind();
+        let new = |allocator: &Allocator| DynTensor::new(allocator, element_type.to_ort(), dims(shape));
+        let (staging, in_place) = match &last {
+            Fed::Host(_) => (pinned.and_then(|pinned| new(pinned).ok()), fixed.map(new).transpose()?),
+            Fed::Device(tensor) if tensor.rewritten => (None, None),
+            Fed::Device(_) => (None, fixed.map(new).transpose()?),
+        };
+        Ok(Self { name: name.to_owned(), staging, in_place, last })
+    }
+
+    fn takes(&self, feed: &Feed<'_>) -> bool {
+        match (&self.last, feed) {
+            (Fed::Device(last), Feed::Device(tensor)) if last.rewritten || tensor.rewritten => last.is(tensor),
+            (Fed::Device(_), Feed::Device(tensor)) => self.last.kind() == (tensor.element_type(), tensor.shape()),
+            (Fed::Host(_), Feed::Host(tensor)) => self.last.kind() == (tensor.element_type(), tensor.shape()),
+            _ => false,
+        }
+    }
+
     /// Sends what was last fed to the device.
     fn send(&mut self, binding: &mut IoBinding) -> ort::Result<()> {
+        let tensor = match &self.last {
+            Fed::Host(tensor) => tensor,
+            Fed::Device(tensor) => {
+                return match &mut self.in_place {
+                    Some(target) => tensor.value.copy_into(target),
+                    None => binding.bind_input(&self.name, &*tensor.value),
+                };
+            }
+        };
         if let Some(target) = self.in_place.as_mut().filter(|target| target.memory_info().is_cpu_accessible()) {
-            return write(&self.last, target);
+            return write(tensor, target);
         }
         let owned;
         let source = match &mut self.staging {
             Some(staging) => {
-                write(&self.last, staging)?;
+                write(tensor, staging)?;
                 &*staging
             }
             None => {
-                owned = self.last.owned()?.downcast::<DynTensorValueType>()?;
+                owned = tensor.owned()?.downcast::<DynTensorValueType>()?;
                 &owned
             }
         };
@@ -177,19 +247,26 @@ impl Slot {
 }
 
 impl Output {
-    fn bind(binding: &mut IoBinding, wanted: &Wanted, device: Option<&Allocator>) -> ort::Result<Self> {
-        match device {
-            Some(device) => {
-                let mut tensor = DynTensor::new(device, wanted.element_type.to_ort(), dims(&wanted.shape))?;
-                binding.bind_output(&wanted.name, &mut tensor)?;
-                Ok(Self::Device(tensor))
-            }
-            None => {
-                let host = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::CPUOutput)?;
-                binding.bind_output_to_device(&wanted.name, &host)?;
-                Ok(Self::Made)
-            }
+    fn bind(
+        binding: &mut IoBinding,
+        bound: &Bound,
+        placement: &Placement,
+        fixed: Option<&Allocator>,
+    ) -> ort::Result<Self> {
+        let bound = bound.clone();
+        if let Some(device) = fixed {
+            let mut tensor = DynTensor::new(device, bound.element_type.to_ort(), dims(&bound.shape))?;
+            binding.bind_output(&bound.name, &mut tensor)?;
+            return Ok(Self { bound, place: Some(Arc::new(tensor)) });
         }
+        let memory = match bound.stays {
+            true => {
+                MemoryInfo::new(placement.device.clone(), placement.id, AllocatorType::Device, MemoryType::Default)?
+            }
+            false => MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::CPUOutput)?,
+        };
+        binding.bind_output_to_device(&bound.name, &memory)?;
+        Ok(Self { bound, place: None })
     }
 }
 
@@ -219,7 +296,7 @@ fn write(tensor: &Tensor, target: &mut DynTensor) -> ort::Result<()> {
     }
 }
 
-fn read(source: &DynTensor, wanted: &Wanted) -> ort::Result<Tensor> {
+fn read(source: &DynTensor, wanted: &Bound) -> ort::Result<Tensor> {
     // SAFETY: the source was made with this type and shape, in the host's memory.
     let tensor = unsafe { Tensor::read_from(source.data_ptr(), wanted.element_type, &wanted.shape) };
     tensor.ok_or_else(|| ort::Error::new("an output has another shape than its numbers"))

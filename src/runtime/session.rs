@@ -15,6 +15,8 @@ use super::{Assignment, CacheUse, Error, Result, ShapeRange, Tensor, TensorSpec,
 /// The option of a run that tells recorded graphs apart, and the value of it with which none is used.
 pub(super) const GRAPH: &str = "gpu_graph_id";
 const NO_GRAPH: &str = "-1";
+/// The most resident bindings of a session: `f` runs for all rows and for some alone, with and without its maps.
+const RESIDENTS: usize = 4;
 
 /// How a session is made.
 #[derive(Clone, Debug, Default)]
@@ -26,8 +28,8 @@ pub struct SessionOptions {
     /// Lengths that inputs take, for providers that prepare for them
     /// ([`ProviderSpec::settles_shapes`]): axes of one length are fixed, of others the range is told.
     pub shapes: Vec<ShapeRange>,
-    /// Record the session's work as a CUDA graph, where the provider's options ask for graphs. Such a
-    /// session is for [`Session::run_resident`] alone.
+    /// Record the session's work as a CUDA graph, where the provider's options ask for graphs:
+    /// [`Session::run_resident`] and [`Session::run_again`] then replay it.
     pub record: bool,
     /// Threads of this session's own pool; `None` shares one pool among all sessions, which
     /// therefore never oversubscribe the cores.
@@ -46,7 +48,7 @@ pub struct Session {
     provider: ProviderSpec,
     assignment: Option<Assignment>,
     cache: CacheUse,
-    /// Whether runs are recorded as CUDA graphs.
+    /// Whether runs are recorded as CUDA graphs, or could be.
     records: bool,
     inner: Mutex<Inner>,
 }
@@ -54,7 +56,8 @@ pub struct Session {
 #[derive(Debug)]
 struct Inner {
     session: ort::session::Session,
-    resident: Option<Resident>,
+    /// The last one that was used comes first.
+    residents: Vec<Resident>,
     /// How many resident bindings there have been.
     bindings: i32,
 }
@@ -177,11 +180,11 @@ impl Session {
             inputs,
             optional_inputs,
             outputs,
-            records: options.record && provider.asks_for_graphs(),
+            records: options.record && provider.keeps_addresses(),
             provider,
             assignment,
             cache: CacheUse::Off,
-            inner: Mutex::new(Inner { session, resident: None, bindings: 0 }),
+            inner: Mutex::new(Inner { session, residents: Vec::new(), bindings: 0 }),
         })
     }
 
@@ -208,6 +211,11 @@ impl Session {
     /// The provider in use, never `auto`.
     pub fn provider(&self) -> &ProviderSpec {
         &self.provider
+    }
+
+    /// Whether runs are recorded as CUDA graphs, so that their inputs and outputs keep their addresses.
+    pub fn records(&self) -> bool {
+        self.records
     }
 
     /// How many nodes each provider runs; `None` before ONNX Runtime 1.24, which does not tell.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ndarray::{ArrayD, Axis, IxDyn};
 
-use super::{Check, is_half_of_two};
+use super::Check;
 use crate::noise::TorchGenerator;
 use crate::pipeline::graphs::{Graph, UnetGraphs};
 use crate::pipeline::sizes::{SizeRange, Sizes};
@@ -52,7 +52,7 @@ impl Check<'_> {
         }
         let name = if graph == Graph::Source { "unet".to_owned() } else { format!("unet {}", graph.name()) };
         let prepared = if self.provider.keeps_defaults() { None } else { graphs.without_defaults(graph)? };
-        let record = self.provider.settles_shapes() && !is_half_of_two(graph);
+        let record = self.provider.settles_shapes();
         Ok(Case { name, prepared: prepared.unwrap_or_else(|| file.clone()), file, shapes, record, feeds })
     }
 

@@ -144,7 +144,7 @@ impl Check<'_> {
         };
         let range = SizeRange::of(sizes, &self.provider)?;
         for graph in Graph::ALL {
-            if graphs.path(graph).is_none() || (self.provider.asks_for_graphs() && is_half_of_two(graph)) {
+            if graphs.path(graph).is_none() {
                 continue;
             }
             let case = self.unet_case(graph, &graphs, &sizes, &range)?;
@@ -154,10 +154,6 @@ impl Check<'_> {
         self.device_maps.clear();
         Ok(())
     }
-}
-
-fn is_half_of_two(graph: Graph) -> bool {
-    matches!(graph, Graph::F | Graph::C)
 }
 
 /// Lengths for the free axes of a model of which nothing is known.

@@ -33,8 +33,7 @@ impl Check<'_> {
             (Mode::Separate, GraphChoice::Dual, "dual"),
             (Mode::Shared, GraphChoice::Shared, "shared"),
         ] {
-            let missing = graphs != GraphChoice::Two && !reference.unet.has(graph_of(graphs));
-            if missing || (self.provider.asks_for_graphs() && graphs == GraphChoice::Two) {
+            if graphs != GraphChoice::Two && !reference.unet.has(graph_of(graphs)) {
                 continue;
             }
             let request = trajectory(&reference, size, self.options.steps, mode, graphs);

@@ -17,7 +17,8 @@ use super::{Plain, Separate, Shared, StepContext};
 /// `f`, then `c` with `f`'s maps, which stay in the memory of the device.
 ///
 /// Values depend on the prompt alone, so they are fetched and added to once, at the first step, and stay on
-/// the device from there on, as does the context.
+/// the device from there on, as does the context. The first step also tells how large the maps are, so that
+/// sessions that record CUDA graphs can replay the later ones.
 #[derive(Debug)]
 pub(in crate::pipeline) struct TwoGraphs {
     f: UnetModel,
@@ -30,12 +31,15 @@ pub(in crate::pipeline) struct TwoGraphs {
     injected: HashMap<(Option<usize>, usize), Vec<DeviceTensor>>,
     /// The context as `f` wants it, by the group's first row.
     contexts: HashMap<usize, DeviceTensor>,
+    /// The shapes of the maps, by the group's first row.
+    map_shapes: HashMap<usize, Vec<Vec<usize>>>,
 }
 
 impl TwoGraphs {
     pub fn new(f: UnetModel, c: UnetModel, layers: usize) -> Self {
         let plain = Plain::new(f.clone());
-        Self { f, c, plain, layers, values: HashMap::new(), injected: HashMap::new(), contexts: HashMap::new() }
+        let (values, injected, contexts, map_shapes) = Default::default();
+        Self { f, c, plain, layers, values, injected, contexts, map_shapes }
     }
 
     /// The model of F's stream.
@@ -56,22 +60,43 @@ impl TwoGraphs {
             _ => (name.as_str(), Feed::from(tensor)),
         });
         let feeds: Vec<(&str, Feed<'_>)> = named.collect();
-        let values_known = self.values.contains_key(&first);
-        let fetch = |name: &str| match name.strip_prefix(OURS) {
+        if !self.map_shapes.contains_key(&first) {
+            let mut outputs = self.f.session.run_fetching(&feeds, |name| self.fetch_first(name))?;
+            let values = self.take_values(&mut outputs)?;
+            self.values.insert(first, values);
+            let (noise, probs) = self.noise_and_maps(outputs)?;
+            self.map_shapes.insert(first, probs.iter().map(|map| map.shape().to_owned()).collect());
+            if !self.f.session.records() {
+                return Ok((noise, probs));
+            }
+        }
+        let maps = self.map_shapes.get(&first).map(Vec::as_slice).unwrap_or_default();
+        self.noise_and_maps(self.foundation_again(&feeds, rows.sample.shape(), maps)?)
+    }
+
+    fn noise_and_maps(&self, mut outputs: Outputs) -> Result<(Latents, Vec<DeviceTensor>)> {
+        let noise = self.f.latents(outputs.take(self.f.output())?)?;
+        let probs = (0..self.layers).map(|layer| outputs.take_device(&probs_name(layer)));
+        Ok((noise, probs.collect::<Result<_, _>>()?))
+    }
+
+    /// What becomes of `f`'s outputs at the first step.
+    fn fetch_first(&self, name: &str) -> Fetch {
+        match name.strip_prefix(OURS) {
             Some(ours) if ours.ends_with(".probs") => Fetch::Device,
-            Some(_) if values_known => Fetch::Skip,
             Some(_) => Fetch::Host,
             None if name == self.f.output() => Fetch::Host,
             None => Fetch::Skip,
-        };
-        let mut outputs = self.f.session.run_fetching(&feeds, fetch)?;
-        let noise = self.f.latents(outputs.take(self.f.output())?)?;
-        if !values_known {
-            let values = self.take_values(&mut outputs)?;
-            self.values.insert(first, values);
         }
-        let probs = (0..self.layers).map(|layer| outputs.take_device(&probs_name(layer)));
-        Ok((noise, probs.collect::<Result<_, _>>()?))
+    }
+
+    /// A later run of `f`, for noise and maps alone.
+    fn foundation_again(&self, feeds: &[(&str, Feed<'_>)], sample: &[usize], maps: &[Vec<usize>]) -> Result<Outputs> {
+        let names: Vec<String> = (0..self.layers).map(probs_name).collect();
+        let noise = std::iter::once((self.f.output(), sample, Fetch::Host));
+        let maps = names.iter().zip(maps).map(|(name, shape)| (name.as_str(), shape.as_slice(), Fetch::Device));
+        let wanted: Vec<_> = noise.chain(maps).collect();
+        Ok(self.f.session.run_again(feeds, &wanted)?)
     }
 
     fn take_values(&self, outputs: &mut Outputs) -> Result<Vec<Array3<f32>>> {
@@ -117,8 +142,8 @@ impl TwoGraphs {
             feeds.push((value_name, value.into()));
         }
         let output = self.c.output();
-        let fetch = |name: &str| if name == output { Fetch::Host } else { Fetch::Skip };
-        self.c.latents(self.c.session.run_fetching(&feeds, fetch)?.take(output)?)
+        let wanted = [(output, rows.sample.shape(), Fetch::Host)];
+        self.c.latents(self.c.session.run_again(&feeds, &wanted)?.take(output)?)
     }
 }
 

@@ -2,7 +2,7 @@ use ort::ep::{ArbitrarilyConfigurableExecutionProvider as _, CUDA, ExecutionProv
 use ort::memory::AllocationDevice;
 
 use super::option::{FLAG, ProviderOption, ValueKind};
-use super::{Provider, ProviderKind, ProviderSpec};
+use super::{Provider, ProviderKind};
 
 /// Only sessions that are made for it may record: ONNX Runtime refuses models with nodes elsewhere.
 const GRAPHS: &str = "enable_cuda_graph";
@@ -74,8 +74,14 @@ pub(super) static PROVIDER: Provider = Provider {
             name: "graphs",
             key: GRAPHS,
             kind: FLAG,
-            help: "record a step as a CUDA graph and replay it: for one concept or mix on `dual` or `shared` \
-                   (default no)",
+            help: "record a step as a CUDA graph and replay it, for shapes that do not change (default no)",
+        },
+        ProviderOption {
+            name: "static_shapes",
+            key: "infusion.static_shapes",
+            kind: FLAG,
+            help: "prepare a session for the sizes of a run, and again when they change: its steps launch less \
+                   (default no, but for CUDA graphs)",
         },
         ProviderOption {
             name: "pinned",
@@ -90,6 +96,6 @@ pub(super) static PROVIDER: Provider = Provider {
     },
     compiled_in: || CUDA::is_available().unwrap_or(false),
     memory: Some(AllocationDevice::CUDA),
-    settles_shapes: ProviderSpec::asks_for_graphs,
+    settles_shapes: |spec| spec.asks_for_graphs() || spec.says_yes("static_shapes") == Some(true),
     keeps_defaults: true,
 };

@@ -174,6 +174,12 @@ impl ProviderSpec {
         self.kind == ProviderKind::Cuda && self.says_yes("graphs") == Some(true)
     }
 
+    /// Whether sessions that are made to be recorded keep the addresses of what they read and write. On the CPU
+    /// nothing is recorded, but the same is done, for tests.
+    pub(super) fn keeps_addresses(&self) -> bool {
+        self.asks_for_graphs() || (self.kind == ProviderKind::Cpu && self.says_yes("static_shapes") == Some(true))
+    }
+
     /// Whether an optimised model can be saved and loaded again: not with layouts that only the provider
     /// knows, and not where the recorder wants to see the graph as it was exported.
     pub(super) fn keeps_optimised_models(&self) -> bool {
@@ -187,7 +193,10 @@ impl ProviderSpec {
     /// Where resident runs keep their inputs and output; `None` where that is the host's memory, or the
     /// provider is not known to serve them. What a CUDA graph reads in place is written without pinned memory.
     pub(super) fn placement(&self, fixed: bool) -> Option<Placement> {
-        let (device, id) = self.device_memory().filter(|(device, _)| *device == AllocationDevice::CUDA)?;
+        let (device, id) = match self.kind {
+            ProviderKind::Cpu if fixed => (AllocationDevice::CPU, 0),
+            _ => self.device_memory().filter(|(device, _)| *device == AllocationDevice::CUDA)?,
+        };
         let pinned = (!fixed && self.says_yes("pinned") != Some(false)).then_some(AllocationDevice::CUDA_PINNED);
         Some(Placement { device, id, pinned, fixed })
     }

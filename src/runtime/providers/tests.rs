@@ -89,6 +89,7 @@ fn shapes_are_settled_where_that_makes_the_provider_faster_or_possible() {
         ["tensorrt", "directml", "openvino", "cuda:graphs=yes", "coreml:static_shapes=yes", "cpu:static_shapes=yes"]
             .into_iter()
             .all(settles)
+            && settles("cuda:static_shapes=yes")
     );
     let free = ["cpu", "cuda", "cuda:graphs=no", "coreml", "openvino:static_shapes=no", "auto"];
     assert!(!free.into_iter().any(settles));

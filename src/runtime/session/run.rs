@@ -7,9 +7,9 @@ use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::{OutputSelector, RunOptions, SessionInputValue, SharedSessionInner};
 use ort::value::{DynTensorValueType, DynValue};
 
-use super::{Feed, Fetch, GRAPH, Inner, NO_GRAPH, Session};
+use super::{Feed, Fetch, GRAPH, Inner, NO_GRAPH, RESIDENTS, Session};
 use crate::runtime::outputs::{DeviceTensor, Outputs, Value};
-use crate::runtime::resident::{Placement, Resident, Wanted};
+use crate::runtime::resident::{Bound, Placement, Resident};
 use crate::runtime::{Error, Result, Tensor};
 
 impl Session {
@@ -38,7 +38,7 @@ impl Session {
             let value = match (feed, standard) {
                 (_, Some(tensor)) => tensor.borrowed(),
                 (Feed::Host(tensor), None) => tensor.borrowed(),
-                (Feed::Device(tensor), None) => Ok(SessionInputValue::from(&tensor.value)),
+                (Feed::Device(tensor), None) => Ok(SessionInputValue::from(&*tensor.value)),
             };
             inputs.push((Cow::from(*name), value.map_err(failed)?));
         }
@@ -66,50 +66,72 @@ impl Session {
     /// # Errors
     /// As [`Session::run`].
     pub fn run_resident(&self, feeds: &[(&str, &Tensor)], output: &str, shape: &[usize]) -> Result<Tensor> {
+        let feeds: Vec<(&str, Feed<'_>)> = feeds.iter().map(|&(name, tensor)| (name, tensor.into())).collect();
         match self.provider.placement(self.records) {
-            Some(placement) => Ok(self.run_at(&placement, feeds, output, shape)?.0),
+            Some(placement) => self.run_at(&placement, &feeds, &[(output, shape, Fetch::Host)])?.0.take(output),
             None => {
-                let feeds: Vec<(&str, Feed<'_>)> = feeds.iter().map(|&(name, tensor)| (name, tensor.into())).collect();
                 let fetch = |name: &str| if name == output { Fetch::Host } else { Fetch::Skip };
                 self.run_fetching(&feeds, fetch)?.take(output)
             }
         }
     }
 
-    /// Runs with the resident binding; answers with the output and how many feeds were sent.
+    /// Runs as [`Session::run_fetching`] does, for outputs whose shapes are known. A session that records CUDA
+    /// graphs does so and replays this run; outputs that stay on the device are then rewritten by the next such run,
+    /// and sessions that record read them where they are.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub fn run_again(&self, feeds: &[(&str, Feed<'_>)], outputs: &[(&str, &[usize], Fetch)]) -> Result<Outputs> {
+        match self.provider.placement(self.records).filter(|placement| placement.fixed) {
+            Some(placement) => Ok(self.run_at(&placement, feeds, outputs)?.0),
+            None => {
+                let wanted = |name: &str| outputs.iter().find(|(known, ..)| *known == name);
+                self.run_fetching(feeds, |name| wanted(name).map_or(Fetch::Skip, |(.., fetch)| *fetch))
+            }
+        }
+    }
+
+    /// Runs with a resident binding; answers with the outputs and how many feeds were sent.
     pub(super) fn run_at(
         &self,
         placement: &Placement,
-        feeds: &[(&str, &Tensor)],
-        output: &str,
-        shape: &[usize],
-    ) -> Result<(Tensor, usize)> {
+        feeds: &[(&str, Feed<'_>)],
+        outputs: &[(&str, &[usize], Fetch)],
+    ) -> Result<(Outputs, usize)> {
         let failed = |error: ort::Error| Error::Run { model: self.model.to_path_buf(), reason: error.to_string() };
-        let checked: Vec<(&str, Feed<'_>)> = feeds.iter().map(|&(name, tensor)| (name, tensor.into())).collect();
-        self.check_feeds(&checked)?;
-        let wanted = self.wanted(output, shape)?;
+        self.check_feeds(feeds)?;
+        let wanted = outputs.iter().filter(|(.., fetch)| *fetch != Fetch::Skip);
+        let wanted: Vec<Bound> = wanted.map(|output| self.bound(*output)).collect::<Result<_>>()?;
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let Inner { session, resident, bindings } = &mut *inner;
-        let sent = match resident.as_mut().filter(|resident| resident.fits(feeds, &wanted)) {
-            Some(resident) => resident.update(feeds).map_err(failed)?,
+        let Inner { session, residents, bindings } = &mut *inner;
+        let sent = match residents.iter().position(|resident| resident.fits(feeds, &wanted)) {
+            Some(known) => {
+                residents[..=known].rotate_right(1);
+                residents[0].update(feeds).map_err(failed)?
+            }
             None => {
                 *bindings += 1;
-                *resident = None;
-                *resident = Some(Resident::new(session, placement, feeds, wanted, *bindings).map_err(failed)?);
+                residents.truncate(RESIDENTS - 1);
+                residents.insert(0, Resident::new(session, placement, feeds, &wanted, *bindings).map_err(failed)?);
                 feeds.len()
             }
         };
-        let Some(resident) = resident else { return Err(Error::Runtime("nothing is bound".to_owned())) };
-        Ok((resident.run(session).map_err(failed)?, sent))
+        let values = residents[0].run(session).map_err(failed)?;
+        Ok((Outputs { model: Arc::clone(&self.model), values }, sent))
     }
 
-    fn wanted(&self, output: &str, shape: &[usize]) -> Result<Wanted> {
-        let wrong =
-            |reason: String| Error::Tensor { model: self.model.to_path_buf(), tensor: output.to_owned(), reason };
-        let spec = self.output(output).ok_or_else(|| wrong("is no output of this model".to_owned()))?;
+    fn bound(&self, (name, shape, fetch): (&str, &[usize], Fetch)) -> Result<Bound> {
+        let wrong = |reason: String| Error::Tensor { model: self.model.to_path_buf(), tensor: name.to_owned(), reason };
+        let spec = self.output(name).ok_or_else(|| wrong("is no output of this model".to_owned()))?;
         match spec.mismatch(spec.element_type, shape) {
             Some(reason) => Err(wrong(reason)),
-            None => Ok(Wanted { name: output.to_owned(), element_type: spec.element_type, shape: shape.to_owned() }),
+            None => Ok(Bound {
+                name: name.to_owned(),
+                element_type: spec.element_type,
+                shape: shape.to_owned(),
+                stays: fetch == Fetch::Device,
+            }),
         }
     }
 
@@ -131,7 +153,7 @@ impl Session {
             match (feed, standard) {
                 (_, Some(tensor)) => binding.bind_input(*name, &tensor.owned()?)?,
                 (Feed::Host(tensor), None) => binding.bind_input(*name, &tensor.owned()?)?,
-                (Feed::Device(tensor), None) => binding.bind_input(*name, &tensor.value)?,
+                (Feed::Device(tensor), None) => binding.bind_input(*name, &*tensor.value)?,
             }
         }
         let on_device = MemoryInfo::new(device, device_id, AllocatorType::Device, MemoryType::Default)?;

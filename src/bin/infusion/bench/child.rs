@@ -39,7 +39,7 @@ pub fn run(arguments: &Arguments, mode: Mode, folder: &Path) -> Result<()> {
     let started = Instant::now();
     let low_memory = arguments.least_memory;
     let options = SessionOptions { low_memory, ..arguments.runtime.session_options() };
-    let mut workload = Workload::load(mode, &arguments.model, folder, &options, arguments.size)?;
+    let mut workload = Workload::load(mode, &arguments.model, folder, &options, arguments.size, arguments.batch)?;
     let load_s = started.elapsed().as_secs_f64();
     let loaded_anonymous_bytes = status("RssAnon");
     workload.step()?;
@@ -65,7 +65,9 @@ pub fn measure(arguments: &Arguments, mode: Mode, graphs: &Graphs, least_memory:
     command.args(["bench", "--one", mode.name(), "--steps", &arguments.steps.to_string(), "--model"]);
     command.arg(graphs.source()).arg("--graphs").arg(graphs.folder());
     command.args(["--provider", &arguments.runtime.provider.to_string()]);
-    for (option, number) in [("--size", arguments.size), ("--threads", arguments.runtime.threads)] {
+    for (option, number) in
+        [("--size", arguments.size), ("--batch", Some(arguments.batch)), ("--threads", arguments.runtime.threads)]
+    {
         command.args(number.iter().flat_map(|number| [option.to_owned(), number.to_string()]));
     }
     if let Some(library) = &arguments.runtime.onnxruntime {

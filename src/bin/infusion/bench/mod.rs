@@ -37,6 +37,9 @@ pub struct Arguments {
     /// Height and width of the latents, an eighth of the picture's pixels [default: the model's own, or 64]
     #[arg(long, value_name = "LATENTS")]
     size: Option<usize>,
+    /// Pictures in a step: each has two rows under guidance, and one in a step of learning
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    batch: usize,
     /// Rounds in which the modes take turns; the first one loads cold, the others from the cache
     #[arg(long, value_name = "N", default_value_t = 3)]
     rounds: usize,
@@ -68,6 +71,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         return child::run(arguments, mode, folder);
     }
     ensure!(arguments.rounds > 0 && arguments.steps > 0, "--rounds and --steps: at least one is needed");
+    ensure!(arguments.batch > 0, "--batch: at least one picture is needed");
     interrupt::listen();
     let unet = match arguments.model.is_dir() {
         true => Folder::find(&arguments.model)?.unet,

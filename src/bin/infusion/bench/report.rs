@@ -23,7 +23,8 @@ pub struct Report {
 impl Report {
     pub fn new(unet: &Path, arguments: &Arguments, patch_s: f64) -> Self {
         let facts = json!({
-            "model": unet, "size": arguments.size, "threads": arguments.runtime.threads, "fused": arguments.fuse,
+            "model": unet, "size": arguments.size, "batch": arguments.batch,
+            "threads": arguments.runtime.threads, "fused": arguments.fuse,
             "provider": arguments.runtime.provider.to_string(), "patch_s": patch_s,
             "onnxruntime": library::loaded().map(|info| info.version.clone()),
         });

@@ -4,7 +4,7 @@ use anyhow::Result;
 use infusion::concept::{Concept, LayerSpec};
 use infusion::noise::TorchGenerator;
 use infusion::runtime::{DeviceTensor, Feed, Session, Tensor, TensorSpec};
-use ndarray::{Array1, Array2, Array3, ArrayD, ArrayView1, ArrayViewMutD, Axis};
+use ndarray::{Array1, Array2, Array3, ArrayD, ArrayView1, ArrayViewMutD, Axis, Slice, s};
 
 use super::{ADDED, TOKENS};
 use crate::bench::mode::Mode;
@@ -12,8 +12,6 @@ use crate::bench::mode::Mode;
 pub const DELTA: &str = "infusion.delta";
 /// The token that the concept stands at.
 const TOKEN: usize = 5;
-/// The row of the prompt, under guidance.
-const CONDITIONAL: usize = 1;
 
 /// A concept of the model's width, as one layer: only the number of values matters.
 pub fn random(width: usize) -> Concept {
@@ -31,20 +29,23 @@ pub fn matrix(concept: &Concept, width: usize) -> Result<Array2<f32>> {
 pub struct Slots {
     mask: Array3<f32>,
     delta: Array2<f32>,
+    rows: Array1<i64>,
 }
 
 impl Slots {
-    pub fn new(mode: Mode, concept: &Concept, width: usize) -> Result<Self> {
-        let rows = if mode.learns() { 1 } else { CONDITIONAL + 1 };
+    /// The concept is in the last `batch` rows: under guidance, half of them.
+    pub fn new(mode: Mode, concept: &Concept, width: usize, batch: usize) -> Result<Self> {
+        let rows = if mode.learns() { batch } else { 2 * batch };
         let mut mask = Array3::zeros((rows, TOKENS, 1));
-        mask[[rows - 1, TOKEN, 0]] = 1.0;
-        Ok(Self { mask, delta: matrix(concept, width)? })
+        mask.slice_mut(s![rows - batch.., TOKEN, 0]).fill(1.0);
+        let rows = (batch as i64..2 * batch as i64).collect();
+        Ok(Self { mask, rows, delta: matrix(concept, width)? })
     }
 
     /// For those of `specs` that take it.
     pub fn feeds(self, specs: &[TensorSpec]) -> Vec<(String, Tensor)> {
-        let rows = Tensor::from(Array1::from_elem(1, CONDITIONAL as i64));
-        let all = [("mask", Tensor::from(self.mask)), ("delta", Tensor::from(self.delta)), ("rows", rows)];
+        let (mask, delta, rows) = (Tensor::from(self.mask), Tensor::from(self.delta), Tensor::from(self.rows));
+        let all = [("mask", mask), ("delta", delta), ("rows", rows)];
         let taken = all.into_iter().filter_map(|(name, tensor)| {
             let spec = specs.iter().find(|spec| spec.name.strip_prefix(ADDED) == Some(name))?;
             Some((spec.name.clone(), tensor.cast(spec.element_type)))
@@ -57,7 +58,7 @@ impl Slots {
 pub struct Injected {
     name: String,
     value: Tensor,
-    /// V at the concept's token.
+    /// V `[batch, d]` at the concept's token of the prompts.
     own: ArrayD<f32>,
     /// V̄ where `c` computes, if that is not in the host's memory.
     sent: Option<DeviceTensor>,
@@ -78,7 +79,7 @@ impl Injected {
     }
 
     pub fn width(&self) -> usize {
-        self.own.len()
+        self.own.shape()[1]
     }
 
     pub fn feed(&self) -> Feed<'_> {
@@ -104,7 +105,10 @@ impl Injected {
     }
 }
 
+/// The concept's token in the rows of the prompts, which are the second half.
 fn at_token(values: &mut ArrayD<f32>) -> ArrayViewMutD<'_, f32> {
-    let row = values.view_mut().index_axis_move(Axis(0), CONDITIONAL);
-    row.index_axis_move(Axis(0), TOKEN)
+    let rows = values.shape()[0];
+    let mut prompts = values.view_mut();
+    prompts.slice_axis_inplace(Axis(0), Slice::from(rows / 2..));
+    prompts.index_axis_move(Axis(1), TOKEN)
 }

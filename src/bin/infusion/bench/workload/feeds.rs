@@ -12,10 +12,15 @@ use super::{ADDED, TOKENS};
 /// Of SD-1.x.
 const CONTEXT: usize = 768;
 
-/// Random numbers for every input of the source that the graph in `file` reads, and for the target of learning.
-pub fn random(file: &Path, specs: &[TensorSpec], rows: usize, size: usize) -> Result<Vec<(String, Tensor)>> {
+/// Random numbers for every input of the source that the graph in `file` reads, and for the target of learning:
+/// `rows` of latents, `context_rows` of the context.
+pub fn random(
+    file: &Path,
+    specs: &[TensorSpec],
+    [rows, context_rows]: [usize; 2],
+    size: usize,
+) -> Result<Vec<(String, Tensor)>> {
     let mut generator = TorchGenerator::new(0);
-    let context_rows = if rows == 4 { 2 } else { rows };
     let theirs = |spec: &&TensorSpec| !spec.name.starts_with(ADDED) || spec.name == TrainNames::TARGET;
     let feed = |spec: &TensorSpec| {
         let values = match spec.rank() {

@@ -30,7 +30,11 @@ pub struct Workload {
     injected: Vec<Injected>,
     /// F's maps, kept from an earlier step.
     maps: Option<Vec<(String, Map)>>,
+    /// The maps' names and shapes, once F has run.
+    map_shapes: Vec<(String, Vec<usize>)>,
     width: usize,
+    /// Pictures in a step.
+    batch: usize,
 }
 
 /// F's map of a layer, wherever it is.
@@ -62,14 +66,15 @@ impl Workload {
         folder: &Path,
         options: &SessionOptions,
         size: Option<usize>,
+        batch: usize,
     ) -> Result<Self> {
         let options = &match mode.learns() {
             true => SessionOptions { cache: None, ..options.clone() },
             false => options.clone(),
         };
         let size = size.or_else(|| feeds::usual_size(source)).unwrap_or(USUAL_SIZE);
-        let mut workload =
-            Self { mode, sessions: Vec::new(), feeds: Vec::new(), injected: Vec::new(), maps: None, width: 0 };
+        let (sessions, feeds, injected, map_shapes) = Default::default();
+        let mut workload = Self { mode, sessions, feeds, injected, maps: None, map_shapes, width: 0, batch };
         match mode.graphs() {
             [] => workload.open_alone(source, options, size)?,
             [only] => workload.open_alone(&folder.join(only.file()), options, size)?,
@@ -82,12 +87,12 @@ impl Workload {
         Ok(workload)
     }
 
-    /// Rows of latents that a run is fed.
-    fn rows(&self) -> usize {
+    /// Rows of latents and of the context that a run is fed.
+    fn rows(&self) -> [usize; 2] {
         match self.mode {
-            Mode::Dual => 4,
-            mode if mode.learns() => 1,
-            _ => 2,
+            Mode::Dual => [4 * self.batch, 2 * self.batch],
+            mode if mode.learns() => [self.batch; 2],
+            _ => [2 * self.batch; 2],
         }
     }
 
@@ -112,7 +117,8 @@ impl Workload {
         let values = self.injected.iter().map(|value| ShapeRange::exact(value.name(), value.shape()));
         let shapes = exact(&own).into_iter().chain(maps).chain(values).collect();
         self.feeds.push(own);
-        self.sessions.push(Session::open(file, &SessionOptions { shapes, ..options.clone() })?);
+        let record = self.mode != Mode::ThroughHost;
+        self.sessions.push(Session::open(file, &SessionOptions { shapes, record, ..options.clone() })?);
         match variant {
             Variant::F => {
                 self.injected = self.first_values()?;
@@ -179,11 +185,23 @@ impl Workload {
         Ok(())
     }
 
-    fn foundation(&self) -> Result<Vec<(String, Map)>> {
+    /// F's maps; the first run tells how large they are.
+    fn foundation(&mut self) -> Result<Vec<(String, Map)>> {
         let place = if self.mode == Mode::ThroughHost { Fetch::Host } else { Fetch::Device };
-        let fetch = |name: &str| if name.ends_with(".probs") { place } else { prediction_only(name) };
-        let mut outputs = self.sessions[0].run_fetching(&borrowed(&self.feeds[0]), fetch)?;
-        let names = self.sessions[0].outputs().iter().map(|spec| spec.name.clone());
+        let session = &self.sessions[0];
+        let feeds = borrowed(&self.feeds[0]);
+        let mut outputs = match self.map_shapes.as_slice() {
+            [] => {
+                let fetch = |name: &str| if name.ends_with(".probs") { place } else { prediction_only(name) };
+                session.run_fetching(&feeds, fetch)?
+            }
+            shapes => {
+                let maps = shapes.iter().map(|(name, shape)| (name.as_str(), shape.as_slice(), place));
+                let wanted: Vec<_> = std::iter::once(prediction(session, &feeds)?).chain(maps).collect();
+                session.run_again(&feeds, &wanted)?
+            }
+        };
+        let names = session.outputs().iter().map(|spec| spec.name.clone());
         let maps = names.filter(|name| name.ends_with(".probs")).map(|name| {
             let map = match place {
                 Fetch::Device => Map::Device(outputs.take_device(&name)?),
@@ -191,20 +209,28 @@ impl Workload {
             };
             Ok((name, map))
         });
-        maps.collect()
+        let maps: Vec<(String, Map)> = maps.collect::<Result<_>>()?;
+        if self.map_shapes.is_empty() {
+            self.map_shapes = maps.iter().map(|(name, map)| (name.clone(), map.shape().to_owned())).collect();
+            if session.records() {
+                return self.foundation();
+            }
+        }
+        Ok(maps)
     }
 
     fn customised(&self, maps: &[(String, Map)]) -> Result<()> {
         let mut feeds = borrowed(&self.feeds[1]);
         feeds.extend(self.injected.iter().map(|value| (value.name(), value.feed())));
         feeds.extend(maps.iter().map(|(name, map)| (name.as_str(), map.feed())));
-        self.sessions[1].run_fetching(&feeds, prediction_only)?;
+        let wanted = [prediction(&self.sessions[1], &feeds)?];
+        self.sessions[1].run_again(&feeds, &wanted)?;
         Ok(())
     }
 
     /// Feeds Δ with its mask and, where the graph asks for them, the rows that carry the concept.
     fn feed_concept(&mut self, specs: &[TensorSpec], concept: &Concept) -> Result<()> {
-        let fed = Slots::new(self.mode, concept, self.width)?.feeds(specs);
+        let fed = Slots::new(self.mode, concept, self.width, self.batch)?.feeds(specs);
         self.feeds[0].retain(|(name, _)| fed.iter().all(|(new, _)| new != name));
         self.feeds[0].extend(fed);
         Ok(())
@@ -238,6 +264,16 @@ impl Workload {
         }
         Ok(Some(started.elapsed().as_secs_f64()))
     }
+}
+
+/// A session's prediction, which is as large as the latents among the feeds.
+fn prediction<'a>(session: &'a Session, feeds: &[(&str, Feed<'a>)]) -> Result<(&'a str, &'a [usize], Fetch)> {
+    let latents = feeds.iter().find_map(|(name, feed)| match feed {
+        Feed::Host(tensor) if tensor.shape().len() == 4 && !name.starts_with(ADDED) => Some(tensor.shape()),
+        _ => None,
+    });
+    let output = session.outputs().first().context("there is no output")?;
+    Ok((&output.name, latents.context("there are no latents")?, Fetch::Host))
 }
 
 fn prediction_only(name: &str) -> Fetch {
