@@ -138,10 +138,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=common.WORK)
     parser.add_argument("--steps", type=int, help="of the table and the sheet [default: the largest number]")
+    parser.add_argument("--concepts", type=common.names, help="[default: all that are scored, whole or not]")
     parser.add_argument("--samples", type=int, default=common.SAMPLES)
     parser.add_argument("--inference-steps", type=int, default=common.INFERENCE_STEPS)
     a = parser.parse_args()
     results, target = read(a.work, a.samples, a.inference_steps), a.work / "results"
+    results = [one for one in results if not a.concepts or one["concept"] in a.concepts]
     target.mkdir(exist_ok=True)
     (target / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     methods = grouped(results)

@@ -1,3 +1,4 @@
+#![allow(rustdoc::invalid_html_tags, reason = "these comments are the help text, where <stem> is a placeholder")]
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
