@@ -159,6 +159,30 @@ fn sessions_that_keep_their_addresses_give_the_same() {
 }
 
 #[test]
+fn pictures_drawn_at_once_by_sessions_that_keep_their_addresses_are_those_drawn_alone() {
+    let folder = tiny::pipeline();
+    let session = SessionOptions { provider: "cpu:static_shapes=yes".parse().unwrap(), ..Default::default() };
+    let fixed = Pipeline::open(folder.path(), &PipelineOptions { session, ..Default::default() }).unwrap();
+    let request = |seed: u64| Request { seed, graphs: GraphChoice::Two, num_inference_steps: 20, ..infused() };
+    let alone = [7, 8].map(|seed| fixed.generate(&request(seed), &mut Silent).unwrap().latents.swap_remove(0));
+    for _ in 0..5 {
+        let together = std::thread::scope(|scope| {
+            let draw = |seed| {
+                scope.spawn({
+                    let (fixed, request) = (&fixed, request(seed));
+                    move || fixed.generate(&request, &mut Silent).unwrap().latents.swap_remove(0)
+                })
+            };
+            [7, 8].map(draw).map(|thread| thread.join().unwrap())
+        });
+        for (together, alone) in together.iter().zip(&alone) {
+            let difference = tiny::difference(together, alone);
+            assert!(difference <= TOLERANCE, "{difference}");
+        }
+    }
+}
+
+#[test]
 fn layers_switched_off_leave_the_foundation() {
     let folder = tiny::pipeline();
     let pipeline = open(&folder);

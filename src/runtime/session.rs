@@ -2,7 +2,7 @@ mod build;
 mod run;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ort::session::builder::GraphOptimizationLevel;
 
@@ -51,6 +51,8 @@ pub struct Session {
     /// Whether runs are recorded as CUDA graphs, or could be.
     records: bool,
     inner: Mutex<Inner>,
+    /// Held from a recorded run until its outputs on the device were read.
+    turn: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -185,6 +187,7 @@ impl Session {
             assignment,
             cache: CacheUse::Off,
             inner: Mutex::new(Inner { session, residents: Vec::new(), bindings: 0 }),
+            turn: Mutex::new(()),
         })
     }
 
@@ -216,6 +219,12 @@ impl Session {
     /// Whether runs are recorded as CUDA graphs, so that their inputs and outputs keep their addresses.
     pub fn records(&self) -> bool {
         self.records
+    }
+
+    /// Keeps other threads that ask for it from rewriting what [`Session::run_again`] leaves on the device, as
+    /// long as the guard lives; `None` where nothing is rewritten.
+    pub fn turn(&self) -> Option<MutexGuard<'_, ()>> {
+        self.records.then(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// How many nodes each provider runs; `None` before ONNX Runtime 1.24, which does not tell.

@@ -160,6 +160,7 @@ impl Separate for TwoGraphs {
         let noise = in_groups(&f, foundation.shape()[0], |group| {
             let heat_rows = group.clone();
             let group: Vec<usize> = group.collect();
+            let _turn = f.session.turn();
             let (noise, probs) = self.foundation(step.rows(foundation).select(&group).view(), group[0])?;
             if let Some(heat) = heat.as_deref_mut() {
                 heat.add(&probs, &heat_rows)?;
@@ -201,8 +202,10 @@ impl Shared for TwoGraphs {
             put(&mut noise, &others, &self.plain.predict(sample, &StepContext { given, ..*step })?);
         }
         let size = self.f.fixed_rows().unwrap_or(concept_rows.len()).max(1);
+        let f = self.f.clone();
         for group in concept_rows.chunks(size) {
             let rows = step.rows(latents).select(group);
+            let _turn = f.session.turn();
             let (_, probs) = self.foundation(rows.view(), group[0])?;
             if let Some(heat) = heat.as_deref_mut() {
                 heat.add(&probs, &(group[0]..group[0] + group.len()))?;

@@ -78,7 +78,7 @@ impl Session {
 
     /// Runs as [`Session::run_fetching`] does, for outputs whose shapes are known. A session that records CUDA
     /// graphs does so and replays this run; outputs that stay on the device are then rewritten by the next such run,
-    /// and sessions that record read them where they are.
+    /// and sessions that record read them where they are: whoever shares the session holds [`Session::turn`].
     ///
     /// # Errors
     /// As [`Session::run`].
