@@ -25,6 +25,9 @@ import paths
 LOOK, GROUND = 0.8, 0.9
 # Guidance multiplies what a concept does, too: less of it suits a concept than a colour word.
 GUIDANCE = 2.0
+# As in training, F looks at C's own latents: its maps then fit what C draws. With `separate` fewer pictures show the look.
+STREAMS = "shared"
+STRENGTH = 1.2
 
 
 def draw(arguments: argparse.Namespace, cls: str, prompt: str, count: int, folder: Path) -> dict[str, list[np.ndarray]]:
@@ -32,8 +35,8 @@ def draw(arguments: argparse.Namespace, cls: str, prompt: str, count: int, folde
     marked = prompt.replace(f" {cls} ", f" <{cls}> ")
     command = [
         str(arguments.infusion), "generate", marked, "--model", str(arguments.model), "--batch", str(count),
-        "--concept", f"{cls}={arguments.file}", "--steps", str(arguments.steps), "--seed", str(arguments.seed),
-        "--guidance-scale", str(arguments.guidance),
+        "--concept", f"{cls}={arguments.file}:{arguments.strength}", "--steps", str(arguments.steps), "--seed", str(arguments.seed),
+        "--guidance-scale", str(arguments.guidance), "--streams", arguments.streams,
         "-o", str(folder / "c.png"), "--foundation", str(folder / "f.png"), "--overwrite", "--json",
     ]  # fmt: skip
     if arguments.threads:
@@ -55,6 +58,8 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=40)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--guidance", type=float, default=GUIDANCE)
+    parser.add_argument("--streams", choices=("separate", "shared"), default=STREAMS)
+    parser.add_argument("--strength", type=float, default=STRENGTH)
     parser.add_argument("--seed", type=int, default=1000)
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
