@@ -53,7 +53,7 @@ def draw_look(look: Look, thing: world.Thing, background: str, seed: int) -> np.
 
 def shows_look(picture: np.ndarray, look: Look) -> dict[str, bool]:
     """Which parts of the look the picture's largest object shows: `shape`, `upper` and `lower` colour."""
-    masks = judge.object_masks(picture, 1)
+    masks = judge.object_masks(picture, 1, seam=2)
     if not masks:
         return {"shape": False, "upper": False, "lower": False}
     mask = masks[0]
